@@ -1,0 +1,256 @@
+"""What crosses the wall of connectors/: canonical listings, stock reports, purchase orders, receipts, pushes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from hub.kernel.events import Event
+from hub.kernel.types import Currency, DeliveryMode, Frozen, Instant, Kind, Level, Price, SafeText, Sku, gtin14
+
+OnHand = Annotated[int, Field(ge=0, le=100_000_000)]
+
+
+def _gtin(value: Any) -> Any:
+    return gtin14(str(value)) if value is not None else None
+
+
+class Capability(StrEnum):
+    """What a connector can do; a manifest declares these and they must equal what is implemented."""
+
+    PULLS_LISTINGS = "pulls_listings"
+    PULLS_STOCK = "pulls_stock"
+    RECEIVES_PUSH = "receives_push"
+    PLACES_ORDERS = "places_orders"
+    TRACKS_ORDERS = "tracks_orders"
+    BOOKS_SLOTS = "books_slots"
+    ISSUES_CODES = "issues_codes"
+    OBSERVES_PRICES = "observes_prices"
+
+
+class ListingIn(Frozen):
+    """A vendor's sellable SKU as the vendor describes it, in our words. Exactly one of `on_hand` and `level`
+    may be given; neither means the vendor said nothing about stock."""
+
+    vendor_sku: Sku
+    title: Annotated[SafeText, Field(min_length=1, max_length=500)]
+    title_en: Annotated[SafeText, Field(max_length=500)] | None = None
+    brand: Annotated[SafeText, Field(max_length=120)] | None = None
+    model: Annotated[SafeText, Field(max_length=120)] | None = None  # manufacturer part number
+    gtin: Annotated[str | None, BeforeValidator(_gtin)] = None  # padded to 14 digits
+    kind: Kind = Kind.GOODS
+    mode: DeliveryMode = DeliveryMode.PARCEL
+    category: Annotated[SafeText, Field(max_length=120)] | None = None
+    price: Price
+    currency: Currency = "CNY"
+    shipping: Annotated[Decimal, Field(ge=0, le=Decimal("999999"), decimal_places=4)] = Decimal(0)
+    coupon: Annotated[Decimal, Field(ge=0, le=Decimal("999999"), decimal_places=4)] = Decimal(0)
+    pack: Annotated[SafeText, Field(max_length=120)] | None = None  # the vendor's own pack text
+    on_hand: OnHand | None = None
+    level: Level | None = None
+    location: Annotated[SafeText, Field(max_length=120)] = ""
+    version: int | None = None  # the vendor's own, monotonic per SKU
+    reported_at: Instant | None = None  # the vendor's own time of the stock figure
+    city: Annotated[SafeText, Field(max_length=80)] | None = None  # clinics and other places
+    department: Annotated[SafeText, Field(max_length=80)] | None = None
+    image_url: Annotated[SafeText, Field(max_length=1000)] | None = None
+    url: Annotated[SafeText, Field(max_length=1000)] | None = None
+    description: Annotated[SafeText, Field(max_length=4000)] | None = None
+    attributes: dict[str, str] = Field(default_factory=dict)
+    active: bool = True  # False: the vendor took it off sale
+
+    @model_validator(mode="after")
+    def _one_kind_of_stock(self) -> ListingIn:
+        if self.on_hand is not None and self.level is not None:
+            raise ValueError("give on_hand or level, not both")
+        return self
+
+
+class StockReport(Frozen):
+    """What a vendor says is on hand for one SKU at one location, with the vendor's own version or time."""
+
+    vendor_sku: Sku
+    location: Annotated[SafeText, Field(max_length=120)] = ""
+    on_hand: OnHand | None = None
+    level: Level | None = None
+    version: Annotated[int, Field(ge=0, le=2**62)] | None = None
+    reported_at: Instant
+
+    @model_validator(mode="after")
+    def _says_something(self) -> StockReport:
+        if (self.on_hand is None) == (self.level is None):
+            raise ValueError("give on_hand or level, exactly one of them")
+        return self
+
+
+class SlotIn(Frozen):
+    """A bookable time at a clinic: the slot's stock is one row of the shelf at location `slot_ref`."""
+
+    vendor_sku: Sku  # the service it belongs to
+    slot_ref: Annotated[SafeText, Field(min_length=1, max_length=120)]  # such as Slot/123
+    start: Instant
+    end: Instant
+    free: bool
+    version: Annotated[SafeText, Field(max_length=200)] | None = None  # the vendor's ETag
+    city: Annotated[SafeText, Field(max_length=80)] | None = None
+    department: Annotated[SafeText, Field(max_length=80)] | None = None
+    reported_at: Instant
+
+
+class BadRow(Frozen):
+    """A refused record: why, which field, and what came."""
+
+    reason: str
+    pointer: str = ""
+    vendor_sku: str | None = None
+    raw: str  # the record as JSON or text, at most 8,000 characters
+
+
+Cursor = dict[str, Any]  # JSON; opaque to everyone but the connector that made it
+
+
+class Page(Frozen):
+    """One page of a pull. Saving `cursor` with the page's effects lets a later pull resume after it."""
+
+    listings: tuple[ListingIn, ...] = ()
+    slots: tuple[SlotIn, ...] = ()
+    bad: tuple[BadRow, ...] = ()
+    cursor: Cursor | None = None
+    captured_at: datetime  # when the request was sent: the time of the figures in it
+    complete: bool = False  # True on the last page of a pull that saw everything it asked for
+    drift: tuple[str, ...] = ()  # vendor fields that the mapping neither uses nor ignores
+
+
+class PoLine(Frozen):
+    """One line of a purchase order."""
+
+    line_no: int
+    vendor_sku: str
+    quantity: int
+    unit_price: Decimal
+    currency: str
+    vendor_ref: str | None = None  # the vendor's internal id, when it differs from the SKU
+    slot_ref: str | None = None
+    slot_version: str | None = None
+    slot_start: datetime | None = None
+    slot_end: datetime | None = None
+
+
+class ShipTo(Frozen):
+    """Where and to whom. Personal data: never logged, never queued, encrypted at rest."""
+
+    name: str
+    phone: str
+    country: str = "CN"
+    province: str = ""
+    city: str = ""
+    district: str = ""
+    address: str = ""
+    postcode: str = ""
+
+
+class PurchaseOrder(Frozen):
+    """The part of an order that goes to one vendor. `number` is ours and is the vendor-side idempotency key."""
+
+    number: str
+    lines: tuple[PoLine, ...]
+    ship_to: ShipTo
+    note: str = ""
+    placed_at: datetime
+
+
+class ReceiptStatus(StrEnum):
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    PENDING = "pending"  # the vendor has it and has not decided
+
+
+class Receipt(Frozen):
+    """A vendor's answer to a purchase order."""
+
+    status: ReceiptStatus
+    vendor_order_no: str | None = None
+    reason: str | None = None
+    out_of_stock: bool = False  # refused because there is none
+    out_of_stock_skus: tuple[str, ...] = ()
+    accepted_at: datetime | None = None  # the vendor's own time, when it says one
+    raw_status: str | None = None
+
+
+class ShipmentStatus(StrEnum):
+    """The normal form of a parcel's state. Anything unknown stays `unknown` with its raw value."""
+
+    PENDING = "pending"
+    SHIPPED = "shipped"
+    IN_TRANSIT = "in_transit"
+    OUT_FOR_DELIVERY = "out_for_delivery"
+    DELIVERED = "delivered"
+    EXCEPTION = "exception"
+    REFUSED = "refused"
+    RETURNED = "returned"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+
+class OrderUpdate(Frozen):
+    """What a vendor says about one of our purchase orders (by push or when asked)."""
+
+    po_number: str | None = None
+    vendor_order_no: str | None = None
+    status: ShipmentStatus
+    raw_status: str
+    at: Instant
+    tracking_no: str | None = None
+    carrier: str | None = None
+
+
+class PushContent(Frozen):
+    """What one landed push means."""
+
+    stock: tuple[StockReport, ...] = ()
+    listings: tuple[ListingIn, ...] = ()
+    orders: tuple[OrderUpdate, ...] = ()
+    bad: tuple[BadRow, ...] = ()
+    ping: bool = False
+
+
+class PushReceived(Frozen):
+    """A verified push: the vendor's own delivery id (for deduplication) and topic."""
+
+    external_id: str
+    topic: str
+
+
+class ConnectionView(Frozen):
+    """A vendor's configured use of a connector, without its secrets."""
+
+    id: int
+    vendor_id: int
+    vendor_name: str
+    connector: str
+    name: str
+    role: Literal["supply", "reference"]
+    status: Literal["live", "paused"]
+    capabilities: frozenset[Capability]
+    defaults: dict[str, Any]
+    sync_every_s: int
+    last_complete_at: datetime | None
+
+
+class PayloadLanded(Event):
+    """A push was verified and stored; who can use it should read it (connectors.api.landed)."""
+
+    inbox_id: int
+    connection_id: int
+
+
+class Quarantined(Event):
+    """A pull or push left rows behind that could not be used."""
+
+    connection_id: int
+    run_id: int | None
+    rows: int

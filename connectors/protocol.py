@@ -1,0 +1,82 @@
+"""The small protocols a connector may implement, one per capability. A connector is an object made for one
+connection by `connectors.api.open_connector`; it owns its HTTP client and is closed after use."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol, runtime_checkable
+
+from connectors.contracts import Cursor, OrderUpdate, Page, PurchaseOrder, PushContent, PushReceived, Receipt
+
+IdempotencyKey = str
+
+
+@runtime_checkable
+class PullsListings(Protocol):
+    def pull(self, since: Cursor | None) -> AsyncIterator[Page]:
+        """Pages of listings (and slots). `since` None: everything; otherwise from after the saved page."""
+        ...
+
+
+@runtime_checkable
+class PullsStock(Protocol):
+    def pull_stock(self, since: Cursor | None) -> AsyncIterator[Page]:
+        """The same for stock figures alone."""
+        ...
+
+
+@runtime_checkable
+class ReceivesPush(Protocol):
+    def verify(self, headers: Mapping[str, str], body: bytes) -> PushReceived:
+        """Check the native signature; raises hub.kernel.errors.Unauthorized when bad, missing or empty, and
+        NotFound when the connection has no push secret."""
+        ...
+
+    def parse_push(self, topic: str, body: bytes) -> PushContent:
+        """What the verified body means. Pure."""
+        ...
+
+
+@runtime_checkable
+class PlacesOrders(Protocol):
+    async def place(self, po: PurchaseOrder, *, key: IdempotencyKey) -> Receipt:
+        """Place the order. A refusal is a Receipt, not an error. Raises Retry when the outcome is unknown or the
+        vendor is unavailable (ask with `find` before trying again), Misconfigured for 401/403, Broken for
+        answers outside the protocol."""
+        ...
+
+    async def find(self, key: IdempotencyKey) -> Receipt | None:
+        """The receipt of the order placed with this key, or None when the vendor has none."""
+        ...
+
+    async def cancel(self, vendor_order_no: str, po: PurchaseOrder) -> Receipt:
+        """Cancel at the vendor. ACCEPTED means cancelled; REFUSED carries the reason."""
+        ...
+
+
+@runtime_checkable
+class TracksOrders(Protocol):
+    async def track(self, vendor_order_no: str) -> OrderUpdate | None:
+        """The vendor's own view of the order now."""
+        ...
+
+
+@runtime_checkable
+class BooksSlots(Protocol):
+    """A marker beside PlacesOrders: order lines may carry slots."""
+
+    books_slots: bool
+
+
+@runtime_checkable
+class IssuesCodes(Protocol):
+    async def issue(self, po: PurchaseOrder, *, key: IdempotencyKey) -> list[str]:
+        """Voucher codes for the order; the same key returns the same codes."""
+        ...
+
+
+@runtime_checkable
+class ObservesPrices(Protocol):
+    def observe(self, since: Cursor | None) -> AsyncIterator[Page]:
+        """Reference prices as listings."""
+        ...

@@ -1,0 +1,1 @@
+"""The hub itself: kernel (shared mechanisms), app (processes and wiring), migrations."""

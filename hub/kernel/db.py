@@ -1,0 +1,264 @@
+"""The unit of work, and the only place where a transaction begins or ends.
+
+`async with uow() as tx` is opened by the web layer, by the outbox and by tasks; nobody else commits. A `Tx`
+gives two doors to the same transaction: SQLAlchemy Core (`tx.execute`) and the bare asyncpg connection
+(`tx.fetch`, `tx.raw` for COPY) for statements on hot paths. `tx.now` is one instant for the whole
+transaction. Row-level security reads the tenant set here (`tenant="mall:7"`); hub processes say `"*"`, and a
+transaction that says nothing sees no tenant's rows. Through the bare
+door JSONB goes in as JSON text and comes out parsed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol, cast
+
+import asyncpg
+from sqlalchemy import CursorResult, Executable, MetaData, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from hub.kernel import clock, tasks
+from hub.kernel.errors import Retry
+from hub.kernel.failpoints import failpoint
+from hub.kernel.settings import Settings
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+HUB = "*"  # the tenant of the hub's own processes: sees every row
+_TRANSIENT = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "53300")
+
+
+class Emits(Protocol):
+    """Anything the outbox can store: an event with a type name and a JSON payload."""
+
+    def outbox_row(self) -> tuple[str, str]: ...
+
+
+class Tx:
+    """One open transaction. See the module's text for its two doors."""
+
+    def __init__(self, conn: AsyncConnection, raw: asyncpg.Connection[Any], now: datetime, tenant: str) -> None:
+        self.conn = conn
+        self.raw = raw
+        self.now = now
+        self.tenant = tenant
+        self._events: list[tuple[str, str]] = []
+        self._wakes: set[str] = set()
+        self._after: list[Callable[[], Awaitable[None] | None]] = []
+
+    async def execute(
+        self, statement: Executable | str, params: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
+    ) -> CursorResult[Any]:
+        """Run a Core statement, or SQL text with :named parameters."""
+        stmt = text(statement) if isinstance(statement, str) else statement
+        return await self.conn.execute(stmt, params)
+
+    async def fetch(self, sql: str, *args: Any) -> list[asyncpg.Record]:
+        """Rows of SQL with $1 parameters, prepared once per connection by the driver."""
+        return cast("list[asyncpg.Record]", await self.raw.fetch(sql, *args))
+
+    async def fetchrow(self, sql: str, *args: Any) -> asyncpg.Record | None:
+        return cast("asyncpg.Record | None", await self.raw.fetchrow(sql, *args))
+
+    async def fetchval(self, sql: str, *args: Any) -> Any:
+        return await self.raw.fetchval(sql, *args)
+
+    async def run(self, sql: str, *args: Any) -> int:
+        """Run SQL with $1 parameters; returns the number of rows it touched."""
+        tag = await self.raw.execute(sql, *args)
+        tail = tag.rsplit(" ", 1)[-1]
+        return int(tail) if tail.isdigit() else 0
+
+    async def run_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        await self.raw.executemany(sql, rows)
+
+    async def copy(self, table: str, columns: Sequence[str], records: Sequence[tuple[Any, ...]]) -> None:
+        """Bulk-load `records` into `table` with binary COPY."""
+        await self.raw.copy_records_to_table(table, records=records, columns=list(columns))
+
+    @contextlib.asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """Undo only what happens inside when it raises; events emitted inside are forgotten too."""
+        events = len(self._events)
+        try:
+            async with self.raw.transaction():
+                yield
+        except BaseException:
+            del self._events[events:]
+            raise
+
+    def emit(self, *events: Emits) -> None:
+        """Write events to the outbox in this same transaction."""
+        self._events.extend(event.outbox_row() for event in events)
+
+    def wake(self, task: str) -> None:
+        """After the commit, ask a worker to look at its queue of record now rather than at the next tick."""
+        self._wakes.add(task)
+
+    def after_commit(self, call: Callable[[], Awaitable[None] | None]) -> None:
+        """Run `call` once this transaction has committed (cache drops, notifications; nothing that must not
+        be lost)."""
+        self._after.append(call)
+
+    async def flush_events(self) -> None:
+        if self._events:
+            types, payloads = zip(*self._events, strict=True)
+            await self.raw.execute(
+                "INSERT INTO outbox (type, payload) SELECT * FROM unnest($1::text[], $2::jsonb[])",
+                list(types),
+                list(payloads),
+            )
+            self._events.clear()
+            self._wakes.add(tasks.FLOW)
+
+
+class Database:
+    """The connections of one process. Create it after the fork, on the loop that will use it."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self.url = url
+        server_settings = {
+            "statement_timeout": str(settings.statement_timeout_ms),
+            "lock_timeout": str(settings.lock_timeout_ms),
+            "idle_in_transaction_session_timeout": "120000",
+            "timezone": "UTC",
+            "application_name": "supplyhub",
+            "jit": "off",
+        }
+        self._dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        self._server_settings = server_settings
+        self.engine: AsyncEngine = create_async_engine(
+            make_url(url).set(drivername="postgresql+asyncpg"),
+            pool_size=settings.pool_size,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_pre_ping=False,
+            connect_args={"server_settings": server_settings},
+        )
+        self._readers: asyncpg.Pool[Any] | None = None
+        self._pool_size = settings.pool_size
+        self._lock = asyncio.Lock()
+
+    async def readers(self) -> asyncpg.Pool[Any]:
+        """A pool of bare connections for single read-only statements outside any transaction."""
+        if self._readers is None:
+            async with self._lock:
+                if self._readers is None:
+                    self._readers = await asyncpg.create_pool(
+                        self._dsn,
+                        min_size=1,
+                        max_size=self._pool_size,
+                        server_settings={**self._server_settings, "default_transaction_read_only": "on"},
+                        init=_jsonb_codec,
+                        reset=_keep,
+                    )
+        return self._readers
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+        if self._readers is not None:
+            await self._readers.close()
+
+
+async def _jsonb_codec(connection: asyncpg.Connection[Any]) -> None:
+    """The same convention as SQLAlchemy's: JSON text in, parsed values out."""
+    await connection.set_type_codec("jsonb", encoder=str, decoder=json.loads, schema="pg_catalog")
+
+
+async def _keep(_connection: Any) -> None:
+    """Read-only single statements leave nothing to reset, so a release costs no round trip."""
+
+
+_database: Database | None = None
+
+
+def connect(url: str, settings: Settings) -> Database:
+    """Make `url` the process's database. The caller closes it with `disconnect`."""
+    global _database
+    _database = Database(url, settings)
+    return _database
+
+
+async def disconnect() -> None:
+    global _database
+    if _database is not None:
+        closing, _database = _database, None
+        await closing.close()
+
+
+def database() -> Database:
+    if _database is None:
+        raise RuntimeError("no database: call hub.kernel.db.connect first")
+    return _database
+
+
+@contextlib.asynccontextmanager
+async def uow(tenant: str = HUB) -> AsyncIterator[Tx]:
+    """One transaction: commits when the block ends, rolls back when it raises.
+
+    A deadlock, lock time-out, lost connection or server shutdown surfaces as `Retry`, since the same call may
+    simply be made again."""
+    try:
+        async with database().engine.connect() as conn, conn.begin():
+            await conn.execute(_SET_TENANT, {"tenant": tenant})
+            raw_connection = await conn.get_raw_connection()
+            raw = cast("asyncpg.Connection[Any]", raw_connection.driver_connection)
+            tx = Tx(conn, raw, clock.now(), tenant)
+            yield tx
+            await tx.flush_events()
+            failpoint("uow.before_commit")
+        failpoint("uow.after_commit")
+    except DBAPIError as error:
+        raise _transient(error, error.orig) from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise _transient(error, error) from error
+    for wake in tx._wakes:
+        tasks.wake(wake)
+    for call in tx._after:
+        pending = call()
+        if pending is not None:
+            await pending
+
+
+_SET_TENANT = text("SELECT set_config('supplyhub.tenant', :tenant, true)")
+
+
+def _transient(error: BaseException, cause: BaseException | None) -> BaseException:
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    if state in _TRANSIENT or (isinstance(state, str) and state.startswith("08")):
+        return Retry("the database was busy or restarting; try again", code="database_busy", after=1.0)
+    if isinstance(cause, OSError | asyncpg.InterfaceError) or getattr(error, "connection_invalidated", False):
+        return Retry("the database cannot be reached; try again", code="database_unreachable", after=2.0)
+    return error
+
+
+async def read(sql: str, *args: Any) -> list[asyncpg.Record]:
+    """Rows of one read-only statement, outside any transaction (hot paths)."""
+    pool = await database().readers()
+    try:
+        return cast("list[asyncpg.Record]", await pool.fetch(sql, *args))
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise _transient(error, error) from error
+
+
+async def read_value(sql: str, *args: Any) -> Any:
+    """The single value of one read-only statement."""
+    pool = await database().readers()
+    try:
+        return await pool.fetchval(sql, *args)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise _transient(error, error) from error

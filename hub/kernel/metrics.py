@@ -1,0 +1,21 @@
+"""Prometheus metrics shared by all packages; shown at /metrics."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Histogram(
+    "supplyhub_http_seconds",
+    "Time to answer an HTTP request, seconds",
+    ["method", "route", "status"],
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+EVENTS = Counter("supplyhub_events_total", "Outbox events by outcome", ["type", "outcome"])
+VENDOR_CALLS = Counter("supplyhub_vendor_calls_total", "Calls to vendors by outcome", ["connector", "outcome"])
+LISTINGS = Counter("supplyhub_listings_total", "Listings ingested by outcome", ["outcome"])
+STOCK_REPORTS = Counter("supplyhub_stock_reports_total", "Stock reports by result", ["result"])
+ORDERS = Counter("supplyhub_orders_total", "Orders by outcome", ["outcome"])
+OUTBOX_PENDING = Gauge("supplyhub_outbox_pending", "Events waiting to be delivered")
+OUTBOX_DEAD = Gauge("supplyhub_outbox_dead", "Events given up after too many attempts")
+OUTBOX_AGE = Gauge("supplyhub_outbox_oldest_seconds", "Age of the oldest waiting event, seconds")
+CANARY_AGE = Gauge("supplyhub_worker_canary_seconds", "Seconds since a worker last completed a canary task")

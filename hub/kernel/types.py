@@ -1,0 +1,137 @@
+"""Values that every package shares: money, kinds, levels, identifiers, frozen models."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from decimal import ROUND_HALF_UP, Decimal
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from stdnum import ean
+
+
+class Frozen(BaseModel):
+    """A value that crosses a wall between packages: immutable, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Input(BaseModel):
+    """What a caller sends: unknown fields refused, strings stripped, NaN and infinities refused."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+
+class View(BaseModel):
+    """What a caller receives: only declared fields leave the house."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Kind(StrEnum):
+    """What a product is: 实物, 服务 or 体验."""
+
+    GOODS = "goods"
+    SERVICE = "service"
+    EXPERIENCE = "experience"
+
+
+class DeliveryMode(StrEnum):
+    """How it reaches the employee: a parcel, an appointment, or a voucher code."""
+
+    PARCEL = "parcel"
+    APPOINTMENT = "appointment"
+    CODE = "code"
+
+
+class Level(StrEnum):
+    """Availability of a vendor that gives no counts. Never turned into an invented number."""
+
+    IN_STOCK = "in_stock"
+    LIMITED = "limited"
+    OUT = "out"
+
+
+class Money(Frozen):
+    """A decimal amount in an ISO 4217 currency; never a float."""
+
+    amount: Decimal = Field(allow_inf_nan=False)
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.currency}"
+
+
+def cents(amount: Decimal) -> Decimal:
+    """`amount` rounded half-up to two decimals, as money is shown and settled."""
+    return amount.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
+
+
+def gtin14(raw: str | None) -> str | None:
+    """The GTIN padded to 14 digits, or None if `raw` is empty.
+
+    Accepts GTIN-8, -12, -13 and -14 with spaces or hyphens. Raises ValueError when the digits or the check
+    digit are wrong (GS1 General Specifications, section 7.9)."""
+    if raw is None:
+        return None
+    digits = raw.strip().replace(" ", "").replace("-", "")
+    if not digits:
+        return None
+    if not digits.isascii() or not digits.isdigit() or len(digits) not in (8, 12, 13, 14):
+        raise ValueError("a GTIN has 8, 12, 13 or 14 digits")
+    if ean.calc_check_digit(digits[:-1]) != digits[-1]:
+        raise ValueError("the GTIN's check digit is wrong")
+    return digits.zfill(14)
+
+
+def uuid7() -> uuid.UUID:
+    """A time-ordered UUID (RFC 9562, version 7), so that index pages fill in order."""
+    ms = time.time_ns() // 1_000_000
+    rand = int.from_bytes(os.urandom(10), "big")
+    value = (ms & (2**48 - 1)) << 80 | 0x7 << 76 | (rand >> 68 & 0xFFF) << 64 | 0b10 << 62 | rand & (2**62 - 1)
+    return uuid.UUID(int=value)
+
+
+def public_id(prefix: str, value: int | uuid.UUID) -> str:
+    """The outside form of an internal identifier, such as `prd_42` or `ord_0198…`."""
+    return f"{prefix}_{value.hex if isinstance(value, uuid.UUID) else value}"
+
+
+def parse_int_id(prefix: str, text: str) -> int:
+    """The internal number of `prd_42`; raises ValueError for any other shape."""
+    head, _, tail = text.partition("_")
+    if head != prefix or not tail.isascii() or not tail.isdigit() or len(tail) > 18:
+        raise ValueError(f"expected an id like {prefix}_123")
+    return int(tail)
+
+
+def parse_uuid_id(prefix: str, text: str) -> uuid.UUID:
+    """The internal UUID of `ord_0198…`; raises ValueError for any other shape."""
+    head, _, tail = text.partition("_")
+    if head != prefix or len(tail) != 32:
+        raise ValueError(f"expected an id like {prefix}_ followed by 32 hexadecimal digits")
+    return uuid.UUID(tail)
+
+
+def _no_nul(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("NUL characters are not text")
+    return text
+
+
+def _utf8(text: str) -> str:
+    text.encode("utf-8")  # a lone surrogate cannot be stored; UnicodeEncodeError is a ValueError
+    return text
+
+
+SafeText = Annotated[str, AfterValidator(_no_nul), AfterValidator(_utf8)]
+Name = Annotated[SafeText, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+Sku = Annotated[SafeText, StringConstraints(min_length=1, max_length=128, strip_whitespace=True)]
+Quantity = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+Price = Annotated[Decimal, Field(gt=0, le=Decimal("99999999"), max_digits=14, decimal_places=4)]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+Instant = AwareDatetime
+Json = dict[str, Any]

@@ -1,0 +1,88 @@
+"""What crosses the wall of orders/: the events of an order's life and the facts fulfilment needs of a line."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from connectors.contracts import OrderUpdate
+from hub.kernel.events import Event
+from hub.kernel.types import DeliveryMode, Frozen
+
+
+class OrderPlaced(Event):
+    """A mall's order was accepted by the hub (t0 is its commit) and its purchase orders may go out."""
+
+    order_id: uuid.UUID
+    mall_id: int
+
+
+class VendorAccepted(Event):
+    """A vendor took one purchase order."""
+
+    po_id: uuid.UUID
+    order_id: uuid.UUID
+    mall_id: int
+    vendor_id: int
+    accepted_at: datetime
+
+
+class VendorRefused(Event):
+    """A vendor refused one purchase order; its lines look for the next offer."""
+
+    po_id: uuid.UUID
+    order_id: uuid.UUID
+    out_of_stock: bool
+    reason: str
+
+
+class LineUnsupplied(Event):
+    """No vendor is left for this line: it is cancelled on the supply side (a miss, not an exclusion)."""
+
+    line_id: uuid.UUID
+    order_id: uuid.UUID
+    mall_id: int
+    reason: str
+
+
+class OrderCancelled(Event):
+    """The mall cancelled lines before they were shipped."""
+
+    order_id: uuid.UUID
+    mall_id: int
+    line_ids: list[uuid.UUID]
+
+
+class LineFacts(Frozen):
+    """One accepted order line as fulfilment needs it. `po_id` is the purchase order that carries it now."""
+
+    line_id: uuid.UUID
+    order_id: uuid.UUID
+    mall_id: int
+    line_no: int
+    quantity: int
+    mode: DeliveryMode
+    category: str | None
+    city: str | None
+    vendor_id: int
+    po_id: uuid.UUID | None
+    t0: datetime
+    due_at: datetime
+
+
+class PoRef(Frozen):
+    """How to find a purchase order from what a vendor or carrier says."""
+
+    po_id: uuid.UUID
+    order_id: uuid.UUID
+    mall_id: int
+    vendor_id: int
+    connection_id: int
+    number: str
+    vendor_order_no: str | None
+
+
+__all__ = [
+    "LineFacts", "LineUnsupplied", "OrderCancelled", "OrderPlaced", "OrderUpdate", "PoRef", "VendorAccepted",
+    "VendorRefused",
+]  # fmt: skip

@@ -1,0 +1,97 @@
+"""What crosses the wall of pricing/: offers to check, reference prices with evidence, verdicts, cases."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from hub.kernel.events import Event
+from hub.kernel.types import Frozen, Instant
+
+
+class Verdict(StrEnum):
+    """Level with the market, dearer than allowed, or not known (no reference, or a stale one)."""
+
+    PASS = "pass"  # noqa: S105 - a verdict, not a password
+    BREACH = "breach"
+    UNKNOWN = "unknown"
+
+
+class Policy(StrEnum):
+    """What a mall does about a breach: its own choice of what it buys, never a sanction on the vendor."""
+
+    OBSERVE = "observe"
+    HOLD = "hold"
+    BLOCK = "block"
+
+
+class OfferPrice(Frozen):
+    """One listing's price as the catalogue knows it."""
+
+    listing_id: int
+    product_id: int
+    price: Decimal
+    currency: str
+    shipping: Decimal = Decimal(0)
+    coupon: Decimal = Decimal(0)
+    pack: str | None = None  # the pack text, or the title when the vendor gives none
+
+
+class Evidence(Frozen):
+    """Why we believe an observation."""
+
+    source: str
+    url: str = ""
+    sha256: str = ""  # of the raw bytes
+    captured_at: Instant
+    region: str = "CN"
+    parser: str = ""
+
+
+class ReferenceIn(Frozen):
+    """An observed mainstream price of one product."""
+
+    product_id: int
+    price: Annotated[Decimal, Field(gt=0)]
+    currency: str = "CNY"
+    shipping: Decimal = Decimal(0)
+    coupon: Decimal = Decimal(0)
+    pack: str | None = None
+    condition: Literal["ordinary", "member", "group_buy", "flash", "new_user", "used"] = "ordinary"
+    evidence: Evidence
+
+
+class Check(Frozen):
+    """The verdict on one listing at one instant."""
+
+    listing_id: int
+    product_id: int
+    verdict: Verdict
+    ours: Decimal | None  # comparable price per unit
+    reference: Decimal | None
+    gap: Decimal | None  # (ours - reference) / reference, exact
+    reference_id: int | None
+    reason: str
+    at: datetime
+
+
+class ReferencesRecorded(Event):
+    """New reference prices: the catalogue should have the offers of these products checked again."""
+
+    product_ids: list[int]
+
+
+class ParityCaseOpened(Event):
+    case_id: int
+    listing_id: int
+    product_id: int
+
+
+class ParityCaseClosed(Event):
+    case_id: int
+    listing_id: int
+    product_id: int
