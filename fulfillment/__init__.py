@@ -1,1 +1,1 @@
-"""."""
+"""Fulfilment: shipments, tracking, the 72-hour figure, stock-outs."""

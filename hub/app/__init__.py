@@ -1,1 +1,1 @@
-"""."""
+"""The processes: web, worker, scheduler, command line, and the wiring between packages."""

@@ -1,0 +1,199 @@
+"""Tables of the catalogue. SQL over them lives here, in stock.py (the shelf) and in search.py (reading).
+
+Two rules keep it fast: rows that change often (stock) are narrow and apart from rows that are searched
+(products); and `sellable` and `available` are never indexed, so that flipping them stays a HOT update."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    Numeric,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR, UUID
+
+from hub.kernel.db import metadata
+
+feeds = Table(
+    "catalog_feeds",  # what the catalogue must know of a connection to show and judge its listings
+    metadata,
+    Column("connection_id", BigInteger, primary_key=True),
+    Column("vendor_id", BigInteger, nullable=False),
+    Column("vendor_name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("live", Boolean, nullable=False, server_default=text("true")),
+    Column("promise_s", Integer, nullable=False),  # freshness promise of its stock, seconds
+    Column("complete_at", DateTime(timezone=True)),  # capture time of the last complete sweep: confirms all rows
+)
+
+products = Table(
+    "catalog_products",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("title_en", Text),
+    Column("brand", Text),
+    Column("model", Text),
+    Column("gtin", Text),
+    Column("brand_model", Text),  # normalised "brand\x1fmodel" key, None when either is missing
+    Column("category", Text),
+    Column("city", Text),
+    Column("department", Text),
+    Column("image_url", Text),
+    Column("description", Text),
+    Column("attributes", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("popularity", Integer, nullable=False, server_default=text("0")),
+    Column("price", Numeric(14, 4)),  # lowest price among active offers
+    Column("currency", Text),
+    Column("listed", Boolean, nullable=False, server_default=text("true")),  # has an active offer
+    Column("sellable", Boolean, nullable=False, server_default=text("false")),  # has an offer with stock
+    Column("search", TSVECTOR, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("kind IN ('goods', 'service', 'experience')", name="kind"),
+    CheckConstraint("mode IN ('parcel', 'appointment', 'code')", name="mode"),
+    Index("uq_catalog_products_gtin", "gtin", unique=True, postgresql_where=text("gtin IS NOT NULL")),
+    Index(
+        "uq_catalog_products_brand_model",
+        "brand_model",
+        unique=True,
+        postgresql_where=text("brand_model IS NOT NULL"),
+    ),
+    Index("ix_catalog_products_search", "search", postgresql_using="gin"),
+    Index("ix_catalog_products_popularity", text("popularity DESC"), text("id DESC")),
+    Index("ix_catalog_products_price", "price", "id"),
+    Index("ix_catalog_products_category", "category", text("popularity DESC"), text("id DESC")),
+)
+
+listings = Table(
+    "catalog_listings",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("connection_id", BigInteger, nullable=False),
+    Column("vendor_sku", Text, nullable=False),
+    Column("product_id", BigInteger, ForeignKey("catalog_products.id"), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("title_en", Text),
+    Column("brand", Text),
+    Column("model", Text),
+    Column("gtin", Text),
+    Column("kind", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("category", Text),
+    Column("price", Numeric(14, 4), nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("shipping", Numeric(14, 4), nullable=False, server_default=text("0")),
+    Column("coupon", Numeric(14, 4), nullable=False, server_default=text("0")),
+    Column("pack", Text),
+    Column("city", Text),
+    Column("department", Text),
+    Column("image_url", Text),
+    Column("url", Text),
+    Column("description", Text),
+    Column("attributes", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("active", Boolean, nullable=False, server_default=text("true")),
+    Column("digest", LargeBinary, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("connection_id", "vendor_sku"),
+    Index("ix_catalog_listings_product", "product_id"),
+)
+
+stock = Table(
+    "catalog_stock",
+    metadata,
+    Column("listing_id", BigInteger, ForeignKey("catalog_listings.id"), primary_key=True),
+    Column("location", Text, primary_key=True, server_default=text("''")),
+    Column("on_hand", Integer),  # NULL: the vendor gives only a level
+    Column("level", Text, nullable=False),
+    Column("reserved", Integer, nullable=False, server_default=text("0")),
+    Column("buffer", Integer, nullable=False, server_default=text("0")),
+    Column("version", BigInteger),
+    Column("reported_at", DateTime(timezone=True), nullable=False),
+    Column("frozen", Boolean, nullable=False, server_default=text("false")),  # refused for stock: until next report
+    CheckConstraint("reserved >= 0", name="reserved"),
+    CheckConstraint("on_hand >= 0", name="on_hand"),
+    CheckConstraint("level IN ('in_stock', 'limited', 'out')", name="level"),
+    postgresql_with={"fillfactor": "80"},
+)
+
+movements = Table(
+    "catalog_movements",  # append-only: the counters of catalog_stock are its sums
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("listing_id", BigInteger, nullable=False),
+    Column("location", Text, nullable=False),
+    Column("cause", Text, nullable=False),  # report, reserve, release, consume, refusal
+    Column("on_hand_change", Integer, nullable=False),
+    Column("reserved_change", Integer, nullable=False),
+    Column("hold_id", UUID(as_uuid=True)),
+    Column("at", DateTime(timezone=True), nullable=False),
+)
+
+holds = Table(
+    "catalog_holds",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("listing_id", BigInteger, nullable=False),
+    Column("location", Text, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("state", Text, nullable=False),  # held, accepted, consumed, released
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("accepted_at", DateTime(timezone=True)),
+    Column("closed_at", DateTime(timezone=True)),
+    CheckConstraint("quantity > 0", name="quantity"),
+    CheckConstraint("state IN ('held', 'accepted', 'consumed', 'released')", name="state"),
+    Index(
+        "ix_catalog_holds_open",
+        "listing_id",
+        "location",
+        postgresql_where=text("state IN ('held', 'accepted')"),
+    ),
+)
+
+slots = Table(
+    "catalog_slots",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("listing_id", BigInteger, ForeignKey("catalog_listings.id"), nullable=False),
+    Column("slot_ref", Text, nullable=False),  # also the shelf location that holds its one unit
+    Column("version", Text),
+    Column("start_at", DateTime(timezone=True), nullable=False),
+    Column("end_at", DateTime(timezone=True), nullable=False),
+    Column("city", Text),
+    Column("department", Text),
+    UniqueConstraint("listing_id", "slot_ref"),
+    Index("ix_catalog_slots_start", "listing_id", "start_at"),
+)
+
+change_log = Table(
+    "catalog_changes",  # one row per transaction and chunk; seq is given after the commit, in order of visibility
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("seq", BigInteger, unique=True),
+    Column("product_ids", ARRAY(BigInteger), nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Index("ix_catalog_changes_unsequenced", "id", postgresql_where=text("seq IS NULL")),
+)
+
+run_pages = Table(
+    "catalog_run_pages",  # which listings a run has seen, one row a page: the proof behind unlisting
+    metadata,
+    Column("run_id", BigInteger, primary_key=True),
+    Column("page_no", Integer, primary_key=True),
+    Column("listing_ids", ARRAY(BigInteger), nullable=False),
+)
