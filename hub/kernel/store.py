@@ -211,6 +211,12 @@ async def keep_idempotent(tx: Tx, tenant: str, key: str, fingerprint: bytes, sta
     )
 
 
+async def forget_idempotency_keys(tx: Tx, older_than_days: int) -> int:
+    return await tx.run(
+        "DELETE FROM idempotency_keys WHERE created_at < now() - make_interval(days => $1)", older_than_days
+    )
+
+
 async def take_tick(tx: Tx, job: str, slot: int) -> bool:
     """True for exactly one of all schedulers that see this slot of this job."""
     return await tx.run("INSERT INTO ticks (job, slot) VALUES ($1, $2) ON CONFLICT DO NOTHING", job, slot) == 1

@@ -1,0 +1,105 @@
+"""The web application: every route of the wiring on one aiohttp app, with this process's connections."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from aiohttp import web
+
+import hub.app.wiring as wiring
+from hub.app import runtime, wakes
+from hub.kernel import db, log, tasks
+from hub.kernel.errors import HubError, NotFound, Rejected, TooLarge
+from hub.kernel.settings import settings
+from hub.kernel.web import endpoint, problem
+
+
+async def _connections(_app: web.Application) -> AsyncIterator[None]:
+    urls = runtime.urls()
+    db.connect(urls.database, settings())
+    waker = wakes.Waker(urls.redis)
+    tasks.install(waker.wake)
+    yield
+    tasks.install(None)
+    await waker.close()
+    await db.disconnect()
+
+
+class _NotAllowed(Rejected):
+    status = 405
+    title = "Method not allowed"
+
+
+@web.middleware
+async def _problems(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """What aiohttp itself refuses (unknown path, wrong method) answers as problem+json too."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status == 404:
+            refused: HubError = NotFound("there is no such path; see /docs", code="no_such_path")
+        elif error.status == 405:
+            refused = _NotAllowed("this path does not know that method; see /docs", code="method")
+        elif error.status == 413:
+            refused = TooLarge("the request body is larger than this server accepts", code="body_too_large")
+        else:
+            raise
+        answer = problem(refused, request.path)
+        if "Allow" in error.headers:
+            answer.headers["Allow"] = error.headers["Allow"]
+        return answer
+
+
+async def create_app() -> web.Application:
+    """The application, ready for a runner or gunicorn; it connects when it starts."""
+    log.configure(settings())
+    app = web.Application(middlewares=[_problems], client_max_size=settings().body_limit_bytes)
+    app.cleanup_ctx.append(_connections)
+    for route in wiring.ROUTES:
+        app.router.add_route(route.method, route.prefix + route.path, endpoint(route))
+    return app
+
+
+def serve() -> None:
+    """Serve until SIGTERM or SIGINT: one uvloop process, or several under gunicorn."""
+    config = settings()
+    if config.web_processes > 1:
+        from gunicorn.app.wsgiapp import WSGIApplication
+
+        class _Gunicorn(WSGIApplication):
+            def load_config(self) -> None:
+                self.app_uri = "hub.app.web:create_app"
+                for name, value in {
+                    "bind": f"{config.host}:{config.port}",
+                    "workers": config.web_processes,
+                    "worker_class": "aiohttp.GunicornUVLoopWebWorker",
+                    "graceful_timeout": 20,
+                    "reuse_port": True,
+                }.items():
+                    self.cfg.set(name, value)
+
+        _Gunicorn().run()
+        return
+    import uvloop
+
+    runner_loop = uvloop.new_event_loop()
+    web.run_app(
+        create_app(),
+        host=config.host,
+        port=config.port,
+        loop=runner_loop,
+        print=lambda *_: None,
+        access_log=None,
+        shutdown_timeout=20,
+        handler_cancellation=False,
+    )
+
+
+def openapi_text() -> str:
+    """The OpenAPI document as indented JSON."""
+    from hub.app.operations import api_document
+
+    return json.dumps(api_document(), ensure_ascii=False, indent=1)

@@ -1,0 +1,78 @@
+"""THE MAP: what happens next. One page says which handler follows which event, which tasks run when, and which
+routes are served. Whoever wants to know what follows from something reads this page and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import catalog.api
+import catalog.vendor_web
+import catalog.web
+import connectors.api
+import connectors.web
+import fulfillment.api
+import fulfillment.web
+import orders.api
+import orders.vendor_web
+import orders.web
+import pricing.api
+import pricing.web
+
+import hub.app.operations
+from catalog.contracts import ListingsChanged, Oversold
+from connectors.contracts import PayloadLanded, Quarantined
+from fulfillment.contracts import ShipmentUpdated
+from hub.kernel import events, tasks
+from hub.kernel.events import Flow
+from hub.kernel.web import Route
+from orders.contracts import LineUnsupplied, OrderCancelled, OrderPlaced, VendorAccepted, VendorRefused
+from pricing.contracts import ParityCaseClosed, ParityCaseOpened, ReferencesRecorded
+
+FLOW: Flow = {
+    PayloadLanded: [catalog.api.on_payload, fulfillment.api.on_payload],
+    ListingsChanged: [],
+    ReferencesRecorded: [catalog.api.on_references],
+    Quarantined: [],
+    Oversold: [],
+    ParityCaseOpened: [],
+    ParityCaseClosed: [],
+    OrderPlaced: [fulfillment.api.on_placed, orders.api.submit_to_vendors],
+    VendorAccepted: [fulfillment.api.on_accepted],
+    VendorRefused: [fulfillment.api.on_refused, orders.api.on_refused],
+    LineUnsupplied: [fulfillment.api.on_unsupplied],
+    OrderCancelled: [fulfillment.api.on_cancelled],
+    ShipmentUpdated: [],
+}
+
+ROUTES: list[Route] = [
+    *catalog.web.routes.all,
+    *catalog.vendor_web.routes.all,
+    *connectors.web.routes.all,
+    *orders.web.routes.all,
+    *orders.vendor_web.routes.all,
+    *pricing.web.routes.all,
+    *fulfillment.web.routes.all,
+    *hub.app.operations.routes.all,
+]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Work that looks into a queue of record. It may run anywhere, at any time, any number of times."""
+
+    run: Callable[[], Awaitable[Any]]
+    queue: str  # the bulkhead class whose workers run it
+    every_s: float  # the sweep that finds what a lost wake-up left behind
+
+
+TASKS: dict[str, Task] = {
+    tasks.FLOW: Task(lambda: events.drain(FLOW), "flow", 2),
+    tasks.PLACE: Task(orders.api.place_due, "flow", 1),
+    tasks.SYNC: Task(catalog.api.sync_due, "sync", 2),
+    "expire_reservations": Task(orders.api.expire_reservations, "flow", 5),
+    "expire_verdicts": Task(pricing.api.expire_verdicts, "flow", 60),
+    "canary": Task(hub.app.operations.canary, "flow", 10),
+    "housekeeping": Task(hub.app.operations.housekeeping, "flow", 600),
+}

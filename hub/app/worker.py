@@ -1,0 +1,125 @@
+"""The Celery worker. Tasks are thin shells: each runs the same async services on the one event loop of its
+process. PostgreSQL is the queue of record, so a task carries no payload, may be lost, and may run twice."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import structlog
+from celery import Celery, signals
+
+from hub.app import runtime
+from hub.app.worker_queues import QUEUES, queue_of
+from hub.kernel import db, log, tasks
+from hub.kernel.settings import settings
+
+logger = structlog.get_logger()
+
+
+def make_celery(redis_url: str) -> Celery:
+    """A Celery application on this broker, for sending or for working."""
+    app = Celery("supplyhub", broker=redis_url)
+    app.conf.update(
+        task_ignore_result=True,
+        task_acks_late=False,  # the queue of record is in the database; redelivery would only repeat a look
+        task_create_missing_queues=True,
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        worker_send_task_events=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={"socket_timeout": 10, "socket_connect_timeout": 3, "retry_on_timeout": True},
+        task_routes=lambda name, *_args, **_kw: {"queue": queue_of(name)},
+    )
+    return app
+
+
+class _Loop:
+    """One event loop in a thread of its own; task threads hand coroutines to it and wait."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="loop", daemon=True)
+        self._thread.start()
+
+    def call(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    def stop(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(5)
+
+
+_loop: _Loop | None = None
+
+
+def run_worker(queues: list[str], concurrency: int, name: str) -> None:
+    """Work until SIGTERM (warm: finishes what runs). `concurrency` is how many tasks may wait at once."""
+    from hub.app.wakes import Waker
+    from hub.app.wiring import TASKS
+
+    config = settings()
+    log.configure(config)
+    urls = runtime.urls()
+    celery = make_celery(urls.redis)
+
+    async def connect() -> Waker:
+        db.connect(urls.database, config)
+        waker = Waker(urls.redis)
+        tasks.install(waker.wake)
+        return waker
+
+    waker: Waker | None = None
+
+    def start(**_: Any) -> None:
+        global _loop
+        nonlocal waker
+        _loop = _Loop()
+        waker = _loop.call(connect())
+
+    def stop(**_: Any) -> None:
+        if _loop is not None:
+            tasks.install(None)
+            if waker is not None:
+                _loop.call(waker.close())
+            _loop.call(db.disconnect())
+            _loop.stop()
+
+    signals.worker_init.connect(start, weak=False)
+    signals.worker_shutdown.connect(stop, weak=False)
+
+    busy: dict[str, threading.Lock] = {}
+
+    def register(task_name: str) -> None:
+        task = TASKS[task_name]
+        again = threading.Event()
+        busy[task_name] = threading.Lock()
+
+        @celery.task(name=task_name)  # type: ignore[untyped-decorator]
+        def shell() -> None:
+            # Wake-ups pile up while a task runs; all but the running one and one more look are the same look.
+            again.set()
+            while again.is_set() and busy[task_name].acquire(blocking=False):
+                try:
+                    again.clear()
+                    assert _loop is not None
+                    _loop.call(task.run())
+                except Exception:
+                    logger.exception("task_failed", task=task_name)
+                finally:
+                    busy[task_name].release()
+
+    for task_name in TASKS:
+        register(task_name)
+    celery.worker_main(
+        [
+            "worker", "--pool", "threads", "--concurrency", str(concurrency), "--queues", ",".join(queues),
+            "--hostname", f"{name}@%h", "--loglevel", "WARNING", "--without-gossip", "--without-mingle",
+            "--without-heartbeat",
+        ]
+    )  # fmt: skip
+
+
+__all__ = ["QUEUES", "make_celery", "run_worker"]
