@@ -1,0 +1,106 @@
+"""Words of titles and of queries. Both sides are folded by the same rules (full-width to half-width, lower case,
+accents off, light English plurals), so a query can only miss words that really differ. Chinese is cut by dictionary
+alone, without guessing new words: the same characters then fall apart in the same way wherever they stand. Every
+token is letters and digits (and, once, the hyphenated model itself), so `tokens::tsvector` stores exactly these
+lexemes and PostgreSQL's own parser is not needed (it costs four times as much)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import rjieba
+
+MAX_QUERY_WORDS = 16
+_STOP = frozenset(("the", "a", "an", "of", "for", "and", "with", "in", "on", "to", "的", "了", "和", "与", "及", "之"))
+_CJK = "\u3400-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af\U00020000-\U0003ffff"
+_RUNS = re.compile(f"[{_CJK}]+")
+_LATIN = re.compile(rf"[^\W_{_CJK}]+(?:[-'&+./][^\W_{_CJK}]+)*")
+_ACCENTED = re.compile("[\u00c0-\u024f]")
+_DECIMAL = re.compile(r"(?<=\d)\.(?=\d)")
+_UNIT = re.compile(r"(\d) (?=(?:ml|l|kg|g|mg|mcg|oz|lb|cm|mm|gb|tb|mah|w|v|pcs?|ct)\b)")
+_JOINTS = re.compile(r"[-'&+./]")
+_LONGEST = 64  # a longer run of letters is no word; PostgreSQL refuses lexemes past 2 KB
+
+
+def _fold(text: str) -> str:
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+        if _ACCENTED.search(text):
+            text = _ACCENTED.sub(lambda m: unicodedata.normalize("NFKD", m.group())[0], text)
+    text = text.lower()
+    if "." in text:
+        text = _DECIMAL.sub("p", text)  # 0.3g is one word, "0p3g"; the letter survives every parser
+    return _UNIT.sub(r"\1", text) if " " in text else text  # "500 ml" and "500ml" are the same word
+
+
+def _singular(word: str) -> str:
+    if len(word) < 4 or word[-1] != "s" or word[-2] in "sui" or not word.isalpha():
+        return word[:_LONGEST]
+    word = word[:_LONGEST]
+    if word.endswith("ies"):
+        return word[:-3] + "y"
+    if word.endswith(("sses", "xes", "ches", "shes")):
+        return word[:-2]
+    return word[:-1]
+
+
+def search_tokens(
+    title: str,
+    title_en: str | None = None,
+    brand: str | None = None,
+    model: str | None = None,
+    category: str | None = None,
+    pack: str | None = None,
+) -> str:
+    """The words under which a product is found, space-separated and without repeats: store them as
+    `tokens::tsvector`. "WH-1000XM5" gives `wh-1000xm5 wh 1000xm5 wh1000xm5`."""
+    text = _fold("\n".join(part for part in (title, title_en, brand, model, category, pack) if part))
+    tokens: dict[str, None] = {}
+    if not text.isascii():
+        runs = _RUNS.findall(text)
+        if runs:
+            tokens.update(dict.fromkeys(rjieba.cut_for_search(" ".join(runs), False)))
+            tokens.pop(" ", None)
+    for word in _LATIN.findall(text):
+        if word.isalnum():
+            tokens[_singular(word)] = None
+            continue
+        parts = _JOINTS.split(word)
+        if "-" in word and len(parts) == word.count("-") + 1 and len(word) <= _LONGEST:
+            tokens[word] = None
+        for part in parts:
+            tokens[_singular(part)] = None
+        tokens[_singular("".join(parts))] = None
+    return " ".join(tokens)
+
+
+def query_tokens(q: str) -> list[str]:
+    """The words of a query, in order and without repeats, at most `MAX_QUERY_WORDS`; a hyphenated model stays
+    one entry ("wh-1000xm5"). Empty when `q` has no words at all."""
+    text = _fold(q[:400])
+    found: list[tuple[float, str]] = []
+    for run in _RUNS.finditer(text):
+        words = rjieba.cut(run.group(), False)
+        found += [(run.start() + i / 1000, word) for i, word in enumerate(words)]
+    for match in _LATIN.finditer(text):
+        word = match.group()
+        found.append((match.start(), _singular(word) if word.isalnum() else word))
+    words = list(dict.fromkeys(word for _, word in sorted(found)))
+    kept = [word for word in words if word not in _STOP]
+    return (kept or words)[:MAX_QUERY_WORDS]
+
+
+def tsquery(words: list[str]) -> str:
+    """The words as the text of a tsquery that needs them all, for a `::tsquery` cast: the last one may be
+    unfinished when it is Latin, and a hyphenated model is found joined or split."""
+    return " & ".join(_term(word, last=i == len(words) - 1) for i, word in enumerate(words))
+
+
+def _term(word: str, *, last: bool) -> str:
+    prefix = ":*" if last and len(word) > 1 and word[-1:].isascii() and not word.isdigit() else ""
+    if word.isalnum():
+        return f"'{word}'{prefix}"
+    parts = [_singular(part) for part in _JOINTS.split(word)]
+    split = " & ".join(f"'{part}'" for part in parts[:-1])
+    return f"('{''.join(parts)}'{prefix} | ({split} & '{parts[-1]}'{prefix}))"
