@@ -116,13 +116,19 @@ def _await_ready(hub: Hub) -> None:
         web = hub.children[0].process
         if web is not None and web.poll() is not None:
             raise Misconfigured("the web process stopped while starting; its log is above")
-        with contextlib.suppress(OSError, urllib.error.URLError):
-            with urllib.request.urlopen(f"{hub.base_url}/readyz", timeout=2) as answer:  # noqa: S310 - our own URL
-                if answer.status == 200:
-                    return
+        if _ready(hub.base_url):
+            return
         if time.monotonic() > deadline:
             raise Misconfigured(f"the web process did not become ready within {READY_WITHIN_S:.0f} s")
         time.sleep(0.05)
+
+
+def _ready(base_url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{base_url}/readyz", timeout=2) as answer:  # noqa: S310 - our own URL
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
 
 
 def _watch(hub: Hub) -> None:
