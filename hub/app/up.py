@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from hub.app import runtime
+from hub.kernel.embedded import die_with_parent
 from hub.kernel.errors import Misconfigured
 from hub.kernel.settings import Settings, settings
 
@@ -107,6 +108,7 @@ def _spawn(hub: Hub, child: Child) -> None:
         env=hub.environment,
         stdin=subprocess.DEVNULL,
         start_new_session=True,  # a terminal's Ctrl-C reaches the supervisor alone, which then stops in order
+        preexec_fn=die_with_parent,
     )
 
 

@@ -6,6 +6,7 @@ temporary directory because a Unix socket's path may have at most 107 bytes."""
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import importlib.util
 import os
@@ -14,6 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -114,6 +116,7 @@ class Embedded:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C reaches us first, then we stop it in order
+                preexec_fn=die_with_parent,
             )
         self._children.append(child)
         deadline = time.monotonic() + 60
@@ -189,6 +192,7 @@ class Embedded:
                     "--save", "", "--appendonly", "no", "--dir", str(valkey_dir),
                 ],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+                preexec_fn=die_with_parent,
             )  # fmt: skip
         self._children.append(child)
         deadline = time.monotonic() + 15
@@ -208,7 +212,7 @@ class Embedded:
         if setpriv:
             capability = ["--inh-caps", "+dac_override", "--ambient-caps", "+dac_override"]
             who = ["--reuid", "nobody", "--regid", str(pwd.getpwnam("nobody").pw_gid), "--clear-groups"]
-            self._prefix = [setpriv, *who, *capability]
+            self._prefix = [setpriv, *who, *capability, "--pdeathsig", "INT"]
         else:
             raise Misconfigured("as root the embedded PostgreSQL needs 'setpriv' (package util-linux)")
 
@@ -219,6 +223,15 @@ class Embedded:
         if self._owner:
             entry = pwd.getpwnam(self._owner)
             os.chown(path, entry.pw_uid, entry.pw_gid)
+
+
+def die_with_parent() -> None:
+    """In a new child: be interrupted when the thread that started it dies, even by SIGKILL (Linux only)."""
+    if _LIBC is not None:
+        _LIBC.prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG
+
+
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def _postgres_binaries() -> Path:
