@@ -173,6 +173,14 @@ async def add_mall(tx: Tx, name: str) -> int:
     return int(mall_id)
 
 
+async def find_mall(tx: Tx, name_or_id: str) -> int | None:
+    """The id of a mall by name or number."""
+    found: int | None = await tx.fetchval(
+        "SELECT id FROM malls WHERE name = $1 OR id::text = $1 ORDER BY name = $1 DESC LIMIT 1", name_or_id
+    )
+    return found
+
+
 async def add_key(tx: Tx, digest: bytes, scope: str, tenant_id: int | None, name: str) -> int:
     return int(
         await tx.fetchval(

@@ -1,0 +1,157 @@
+"""What the command line does, apart from how it is typed. Each function opens its own connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import catalog.api
+import connectors.api
+from connectors import kit, scaffold
+from hub.app import runtime
+from hub.kernel import audit, db, keys, store
+from hub.kernel.errors import NotFound, Rejected
+from hub.kernel.settings import settings
+
+Say = Callable[[str], None]
+OPERATOR = "command line"
+
+
+async def add_mall(name: str) -> int:
+    """Add a mall; the id of the existing one when the name is taken."""
+    async with runtime.connected(), db.uow() as tx:
+        mall_id = await store.add_mall(tx, name.strip())
+        await audit.record(tx, OPERATOR, "mall.added", f"mall:{mall_id}", {"name": name})
+        return mall_id
+
+
+async def create_key(*, mall: str | None, vendor: str | None, label: str) -> str:
+    """Create a key for a mall, a vendor (by name or id) or, with neither, for staff. Returns it; it is shown once."""
+    async with runtime.connected(), db.uow() as tx:
+        scope: Literal["mall", "vendor", "staff"] = "staff"
+        tenant: int | None = None
+        if mall is not None:
+            scope, tenant = "mall", await store.find_mall(tx, mall)
+            if tenant is None:
+                raise NotFound(f"there is no mall {mall!r}; `supplyhub mall add` makes one")
+        elif vendor is not None:
+            scope, tenant = "vendor", await _vendor_id(tx, vendor)
+        key = await keys.create_key(tx, scope, tenant, label or "command line")
+        await audit.record(tx, OPERATOR, "key.created", f"{scope}:{tenant or 0}", {"label": label})
+        return key
+
+
+async def _vendor_id(tx: db.Tx, vendor: str) -> int:
+    found = [
+        view.id for view in await connectors.api.list_vendors(tx) if vendor in (str(view.id), view.name, view.name_en)
+    ]
+    if not found:
+        raise NotFound(f"there is no vendor {vendor!r}; `supplyhub vendor list` shows them")
+    return found[0]
+
+
+async def add_vendor(
+    *, name: str, name_en: str, connector: str, config: dict[str, Any], secrets: dict[str, Any], role: str, every_s: int
+) -> int:
+    """Add a vendor (or find it by name) and one connection; returns the connection's id."""
+    if role not in ("supply", "reference"):
+        raise Rejected("role is supply or reference")
+    async with runtime.connected(), db.uow() as tx:
+        known = [view.id for view in await connectors.api.list_vendors(tx) if view.name == name.strip()]
+        vendor_id = known[0] if known else await connectors.api.add_vendor(tx, name.strip(), name_en.strip())
+        connection_id = await connectors.api.add_connection(
+            tx,
+            vendor_id=vendor_id,
+            connector=connector,
+            name=f"{name} ({connector})",
+            config=config,
+            secrets={key: str(value) for key, value in secrets.items()},
+            role=cast("Literal['supply', 'reference']", role),
+            sync_every_s=every_s,
+        )
+        await audit.record(tx, OPERATOR, "connection.added", f"connection:{connection_id}", {"connector": connector})
+        return connection_id
+
+
+async def list_vendors() -> list[str]:
+    """One line a connection."""
+    async with runtime.connected(), db.uow() as tx:
+        lines = []
+        for view in await connectors.api.list_connections(tx):
+            last = view.last_complete_at.isoformat(timespec="seconds") if view.last_complete_at else "never"
+            lines.append(
+                f"{view.vendor_id}  {view.vendor_name}  connection {view.id}: {view.connector}, {view.role}, "
+                f"{view.status}, complete sweep {last}"
+            )
+        return lines or ["no vendors yet; `supplyhub vendor add --help` says how to add one"]
+
+
+async def sync_vendor(vendor: str, *, full: bool, say: Say) -> bool:
+    """Pull every connection of a vendor now; True when all went well."""
+    well = True
+    async with runtime.connected():
+        async with db.uow() as tx:
+            vendor_id = await _vendor_id(tx, vendor)
+            connections = await connectors.api.list_connections(tx, vendor_id)
+        if not connections:
+            raise NotFound(f"{vendor} has no connection; `supplyhub vendor add` adds one")
+        for view in connections:
+            outcome = await catalog.api.sync(view.id, kind="full" if full else None, progress=_progress(say))
+            rate = outcome.seen / outcome.seconds if outcome.seconds else 0
+            say(
+                f"{view.name}: {outcome.seen} seen ({rate:,.0f}/s), {outcome.created} new, {outcome.updated} changed, "
+                f"{outcome.unchanged} unchanged, {outcome.unlisted} unlisted, {outcome.quarantined} quarantined"
+            )
+            if outcome.error:
+                say(f"{view.name}: {outcome.error}")
+                well = False
+    return well
+
+
+def _progress(say: Say) -> Callable[[int], None]:
+    step = 20_000
+    told = 0
+
+    def tell(seen: int) -> None:
+        nonlocal told
+        if seen // step > told:
+            told = seen // step
+            say(f"  {seen:,} records …")
+
+    return tell
+
+
+def list_connectors() -> list[str]:
+    """One line a connector: what it is and what it can do."""
+    return [
+        f"{about.id:<16} {about.family:<12} {', '.join(sorted(about.capabilities))}"
+        for about in connectors.api.describe_all()
+    ]
+
+
+def new_connector(name: str, into: Path | None) -> str:
+    """Scaffold a connector; returns what to do next."""
+    folder = scaffold.create(name, into)
+    return f"{folder} made. Edit manifest.yaml and fixtures/, then run `supplyhub connector check {name}`."
+
+
+def check_connectors(name: str | None, say: Say) -> bool:
+    """Run the contract kit on one connector, or on all; True when green."""
+    return all([kit.check(each, say=say) for each in ([name] if name else kit.all_names())])
+
+
+async def try_connector(name: str, config: dict[str, Any], secrets: dict[str, Any], say: Say) -> bool:
+    """Pull up to 20 listings from the real thing and show them mapped."""
+    settings()
+    shown = await connectors.api.preview(name, config, {key: str(value) for key, value in secrets.items()})
+    for listing in shown.listings:
+        stock = listing.on_hand if listing.on_hand is not None else listing.level
+        say(f"{listing.vendor_sku:<20} {listing.price:>10} {listing.currency}  stock {stock}  {listing.title}")
+    for bad in shown.bad:
+        say(f"refused {bad.vendor_sku or ''}: {bad.reason} ({bad.pointer})")
+    for field in shown.drift:
+        say(f"not mapped: {field}")
+    if not shown.listings:
+        say("no listing came out")
+    return bool(shown.listings)
