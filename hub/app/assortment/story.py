@@ -1,0 +1,38 @@
+"""The parts of the sample assortment that the demo's story turns on: which product fails over, which has one seller
+only, which one arrives late, and which prices stand exactly on the parity boundary. Everything else is ordinary."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hub.app.assortment.model import gtin13
+from hub.app.assortment.taxonomy import GROCERY, SHOP
+
+FAILOVER = gtin13(2901, 0, 0, 1)  # tissues: the grocery is cheaper, shows stock and refuses; the shop has them too
+SOLE_SOURCE = gtin13(2202, 0, 0, 0)  # yoghurt: only the grocery sells it, and refuses
+LATE = gtin13(3501, 0, 0, 0)  # kettle: the shop ships it, the carrier delivers it after 72 hours
+BOUNDARY_PASS = gtin13(3503, 0, 0, 0)  # rice cooker: dearer than the reference by exactly 5.00 %
+BOUNDARY_BREACH = gtin13(3604, 0, 0, 0)  # earbuds: dearer by exactly 5.01 %
+CONTENDED = gtin13(1101, 0, 0, 1)  # masks, box of 50: sold by three vendors, ordered by everybody
+
+REFUSED_BY_GROCERY = (FAILOVER, SOLE_SOURCE)
+
+FORCED_PRICES: dict[tuple[str, str], Decimal] = {
+    (SHOP, FAILOVER): Decimal("52.90"),
+    (GROCERY, FAILOVER): Decimal("50.80"),
+    (SHOP, BOUNDARY_PASS): Decimal("231.00"),
+    (SHOP, BOUNDARY_BREACH): Decimal("210.02"),
+}
+BOUNDARY_REFERENCES: dict[str, Decimal] = {
+    BOUNDARY_PASS: Decimal("220.00"),
+    BOUNDARY_BREACH: Decimal("200.00"),
+}
+FORCED_STOCK: dict[tuple[str, str], int] = {
+    (SHOP, FAILOVER): 240,
+    (GROCERY, FAILOVER): 60,
+    (GROCERY, SOLE_SOURCE): 40,
+    (SHOP, LATE): 80,
+    (SHOP, BOUNDARY_PASS): 35,
+    (SHOP, BOUNDARY_BREACH): 50,
+    (SHOP, CONTENDED): 300,
+}
