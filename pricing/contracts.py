@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from hub.kernel.events import Event
-from hub.kernel.types import Frozen, Instant
+from hub.kernel.types import Currency, Frozen, Instant, Price, SafeText
 
 
 class Verdict(StrEnum):
@@ -44,23 +44,23 @@ class OfferPrice(Frozen):
 class Evidence(Frozen):
     """Why we believe an observation."""
 
-    source: str
-    url: str = ""
-    sha256: str = ""  # of the raw bytes
+    source: Annotated[SafeText, Field(min_length=1, max_length=200)]
+    url: Annotated[SafeText, Field(max_length=1000)] = ""
+    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""  # of the raw bytes
     captured_at: Instant
-    region: str = "CN"
-    parser: str = ""
+    region: Annotated[SafeText, Field(max_length=80)] = "CN"
+    parser: Annotated[SafeText, Field(max_length=120)] = ""
 
 
 class ReferenceIn(Frozen):
     """An observed mainstream price of one product."""
 
     product_id: int
-    price: Annotated[Decimal, Field(gt=0)]
-    currency: str = "CNY"
-    shipping: Decimal = Decimal(0)
-    coupon: Decimal = Decimal(0)
-    pack: str | None = None
+    price: Price
+    currency: Currency = "CNY"
+    shipping: Annotated[Decimal, Field(ge=0, le=Decimal("999999"), decimal_places=4)] = Decimal(0)
+    coupon: Annotated[Decimal, Field(ge=0, le=Decimal("999999"), decimal_places=4)] = Decimal(0)
+    pack: SafeText | None = None  # None: the observation is of the product as such, whatever pack that is
     condition: Literal["ordinary", "member", "group_buy", "flash", "new_user", "used"] = "ordinary"
     evidence: Evidence
 
@@ -71,9 +71,9 @@ class Check(Frozen):
     listing_id: int
     product_id: int
     verdict: Verdict
-    ours: Decimal | None  # comparable price per unit
+    ours: Decimal | None  # comparable price per unit, 20 significant digits (the verdict compares fractions)
     reference: Decimal | None
-    gap: Decimal | None  # (ours - reference) / reference, exact
+    gap: Decimal | None  # (ours - reference) / reference, 20 significant digits
     reference_id: int | None
     reason: str
     at: datetime
