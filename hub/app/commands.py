@@ -138,7 +138,8 @@ def new_connector(name: str, into: Path | None) -> str:
 
 def check_connectors(name: str | None, say: Say) -> bool:
     """Run the contract kit on one connector, or on all; True when green."""
-    return all([kit.check(each, say=say) for each in ([name] if name else kit.all_names())])
+    results = [kit.check(each, say=say) for each in ([name] if name else kit.all_names())]  # all run, then judge
+    return all(results)
 
 
 async def try_connector(name: str, config: dict[str, Any], secrets: dict[str, Any], say: Say) -> bool:

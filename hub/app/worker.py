@@ -27,6 +27,7 @@ def make_celery(redis_url: str) -> Celery:
         task_create_missing_queues=True,
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
         worker_send_task_events=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
@@ -79,6 +80,11 @@ def run_worker(queues: list[str], concurrency: int, name: str) -> None:
         _loop = _Loop()
         waker = _loop.call(connect())
 
+    stopping = threading.Event()
+
+    def finish(**_: Any) -> None:
+        stopping.set()
+
     def stop(**_: Any) -> None:
         if _loop is not None:
             tasks.install(None)
@@ -88,20 +94,19 @@ def run_worker(queues: list[str], concurrency: int, name: str) -> None:
             _loop.stop()
 
     signals.worker_init.connect(start, weak=False)
+    signals.worker_shutting_down.connect(finish, weak=False)
     signals.worker_shutdown.connect(stop, weak=False)
-
-    busy: dict[str, threading.Lock] = {}
 
     def register(task_name: str) -> None:
         task = TASKS[task_name]
         again = threading.Event()
-        busy[task_name] = threading.Lock()
+        busy = threading.Lock()
 
         @celery.task(name=task_name)  # type: ignore[untyped-decorator]
         def shell() -> None:
             # Wake-ups pile up while a task runs; all but the running one and one more look are the same look.
             again.set()
-            while again.is_set() and busy[task_name].acquire(blocking=False):
+            while again.is_set() and not stopping.is_set() and busy.acquire(blocking=False):
                 try:
                     again.clear()
                     assert _loop is not None
@@ -109,7 +114,7 @@ def run_worker(queues: list[str], concurrency: int, name: str) -> None:
                 except Exception:
                     logger.exception("task_failed", task=task_name)
                 finally:
-                    busy[task_name].release()
+                    busy.release()
 
     for task_name in TASKS:
         register(task_name)
