@@ -31,6 +31,8 @@ class Offer(Frozen):
     fresh: bool
     held_by_parity: bool = False  # for the asking mall: policy `hold` or `block`
     vendor_ref: str | None = None
+    category: str | None = None
+    city: str | None = None  # where a service takes place
 
 
 class SlotOffer(Frozen):
