@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -110,13 +110,32 @@ class BadRow(Frozen):
     raw: str  # the record as JSON or text, at most 8,000 characters
 
 
+class StockFigure(NamedTuple):
+    """The stock part of a record whose content the hub has already: what every pull still reports for it."""
+
+    vendor_sku: str
+    on_hand: int | None
+    level: Level | None
+    location: str
+    version: int | None
+    reported_at: datetime | None
+
+
 Cursor = dict[str, Any]  # JSON; opaque to everyone but the connector that made it
 
 
 class Page(Frozen):
-    """One page of a pull. Saving `cursor` with the page's effects lets a later pull resume after it."""
+    """One page of a pull. Saving `cursor` with the page's effects lets a later pull resume after it.
+
+    `digests`, when not empty, runs parallel to `listings`: a fingerprint of everything the mapping read for that
+    listing apart from its stock. Keep it beside the listing and give it back through `open_connector(known=...)`:
+    a record whose fingerprint is unchanged then comes as a `StockFigure` in `unchanged` and costs no mapping.
+    Every record of a page is in exactly one of `listings`, `unchanged` and `bad`; all of `listings` and
+    `unchanged` were seen on sale now."""
 
     listings: tuple[ListingIn, ...] = ()
+    digests: tuple[bytes, ...] = ()
+    unchanged: tuple[StockFigure, ...] = ()
     slots: tuple[SlotIn, ...] = ()
     bad: tuple[BadRow, ...] = ()
     cursor: Cursor | None = None

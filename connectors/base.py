@@ -1,0 +1,175 @@
+"""The object that speaks to one vendor for one connection.
+
+`Adapter` holds the manifest, the connection's settings and secrets, and the `Caller` through which every request
+goes. A system's `adapter.py` defines one class named `Adapter` that inherits the pieces it wants from
+`connectors.declarative` (`PullsByManifest`, `PlacesByManifest`, `TracksByManifest`, `ReceivesByManifest`) and
+overrides single methods. A system without adapter.py gets the pieces that its manifest has sections for. What the
+resulting class can do is read off its methods and must equal the manifest's `capabilities`."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from connectors import manifest as manifests
+from connectors.calling import Caller
+from connectors.contracts import Capability
+from connectors.manifest import Manifest
+from hub.kernel.errors import Misconfigured
+
+Known = Callable[[Sequence[str]], Awaitable[Mapping[str, bytes]]]
+"""Given the SKUs of one page: the digests kept with their listings (absent: not known). See contracts.Page."""
+
+
+class Adapter:
+    """Base of every connector object. Make one per connection and close it after use."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        config: Mapping[str, Any],
+        secrets: Mapping[str, SecretStr],
+        http: httpx.AsyncClient | None = None,
+        *,
+        connection_id: int | str = "unsaved",
+        known: Known | None = None,
+    ) -> None:
+        self.manifest = manifest
+        self.config = settle(manifest, config)
+        self.secrets = dict(secrets)
+        self.connection_id = connection_id
+        self.known = known
+        self.call = Caller(manifest, self.config, self.secrets, http, connection_id)
+
+    def __repr__(self) -> str:
+        return f"<{self.manifest.id} connection={self.connection_id}>"
+
+    def secret(self, name: str) -> str:
+        """The plain secret `name`; raises Misconfigured when the connection has none."""
+        value = self.secrets.get(name)
+        if value is None or not value.get_secret_value():
+            raise Misconfigured(f"the connection has no secret {name!r}", code="no_secret")
+        return value.get_secret_value()
+
+    async def aclose(self) -> None:
+        """Close the HTTP client."""
+        await self.call.aclose()
+
+
+def settle(manifest: Manifest, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with defaults filled in; raises Misconfigured for unknown, missing or ill-typed ones."""
+    plain = {name: setting for name, setting in manifest.config.items() if not setting.secret}
+    unknown = set(config) - set(plain)
+    if unknown:
+        raise Misconfigured(f"{manifest.id} has no setting {', '.join(sorted(unknown))}", code="bad_config")
+    settled: dict[str, Any] = {}
+    for name, setting in plain.items():
+        value = config.get(name, setting.default)
+        if value is None or value == "":
+            if setting.required:
+                raise Misconfigured(f"{manifest.id} needs the setting {name!r}", code="bad_config")
+            settled[name] = setting.default
+            continue
+        settled[name] = _typed(name, setting, value)
+    return settled
+
+
+def _typed(name: str, setting: manifests.Setting, value: Any) -> Any:
+    kinds: dict[str, type] = {"text": str, "url": str, "integer": int, "boolean": bool, "map": dict}
+    if setting.type == "integer" and isinstance(value, str) and value.lstrip("-").isdigit():
+        value = int(value)
+    if setting.type == "boolean" and value in ("true", "false"):
+        value = value == "true"
+    fits = isinstance(value, kinds[setting.type]) and not (setting.type == "integer" and isinstance(value, bool))
+    if not fits:
+        raise Misconfigured(f"the setting {name!r} must be of type {setting.type}", code="bad_config")
+    if setting.choices and value not in setting.choices:
+        raise Misconfigured(f"the setting {name!r} must be one of {', '.join(setting.choices)}", code="bad_config")
+    return value
+
+
+_METHODS: dict[Capability, tuple[str, ...]] = {
+    Capability.PULLS_LISTINGS: ("pull",),
+    Capability.PULLS_STOCK: ("pull_stock",),
+    Capability.RECEIVES_PUSH: ("verify", "parse_push"),
+    Capability.PLACES_ORDERS: ("place", "find", "cancel"),
+    Capability.TRACKS_ORDERS: ("track",),
+    Capability.BOOKS_SLOTS: ("books_slots",),
+    Capability.ISSUES_CODES: ("issue",),
+    Capability.OBSERVES_PRICES: ("observe",),
+}
+
+
+def implemented(adapter_class: type[Adapter]) -> frozenset[Capability]:
+    """What objects of this class can do, read off the methods it has."""
+    return frozenset(
+        capability
+        for capability, names in _METHODS.items()
+        if all(getattr(adapter_class, name, None) for name in names)
+    )
+
+
+_classes: dict[Path, type[Adapter]] = {}
+
+
+def adapter_class(folder: Path) -> type[Adapter]:
+    """The class that speaks for the system in `folder`; raises Misconfigured when its manifest declares other
+    capabilities than it implements."""
+    found = _classes.get(folder)
+    if found is not None:
+        return found
+    from connectors import declarative  # the engine builds on this module
+
+    manifest = manifests.load(folder)
+    made = _own_class(folder) if (folder / "adapter.py").is_file() else declarative.class_for(manifest)
+    declared, real = frozenset(manifest.capabilities), implemented(made)
+    if declared != real:
+        wrong = [f"{c} is declared but missing" for c in sorted(declared - real)]
+        wrong += [f"{c} is implemented but not declared" for c in sorted(real - declared)]
+        raise Misconfigured(f"connector {manifest.id}: {'; '.join(wrong)}", code="capabilities")
+    _classes[folder] = made
+    return made
+
+
+def _own_class(folder: Path) -> type[Adapter]:
+    module = load_module(folder, "adapter")
+    made = getattr(module, "Adapter", None)
+    if not (isinstance(made, type) and issubclass(made, Adapter)):
+        raise Misconfigured(f"{folder.name}/adapter.py must define a class Adapter", code="no_adapter")
+    return made
+
+
+def load_module(folder: Path, name: str) -> Any:
+    """The module `name`.py of a system's folder, imported by name when it is inside the package."""
+    if folder.parent == manifests.HOME:
+        return importlib.import_module(f"connectors.{folder.name}.{name}")
+    qualified = f"_system_{folder.name}_{abs(hash(str(folder)))}_{name}"
+    if qualified in sys.modules:
+        return sys.modules[qualified]
+    spec = importlib.util.spec_from_file_location(qualified, folder / f"{name}.py")
+    if spec is None or spec.loader is None:
+        raise Misconfigured(f"{folder.name} has no {name}.py", code="no_module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[qualified] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def build(
+    folder: Path,
+    config: Mapping[str, Any],
+    secrets: Mapping[str, SecretStr],
+    http: httpx.AsyncClient | None = None,
+    *,
+    connection_id: int | str = "unsaved",
+    known: Known | None = None,
+) -> Adapter:
+    """A connector object for the system in `folder`."""
+    made = adapter_class(folder)
+    return made(manifests.load(folder), config, secrets, http, connection_id=connection_id, known=known)

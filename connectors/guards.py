@@ -1,0 +1,136 @@
+"""What stands between us and one vendor connection: a token bucket, a bulkhead, a pause that the vendor asked for,
+and a circuit breaker. One set per connection and event loop, shared by everything in the process that calls that
+vendor, so that a slow or failing vendor costs its own calls only. Times are monotonic seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+
+from hub.kernel.errors import Retry
+
+log = structlog.get_logger()
+FAILURES_TO_OPEN = 5
+OPEN_S = 10.0
+LONGEST_OPEN_S = 300.0
+
+
+class Guard:
+    """The brakes of one connection."""
+
+    def __init__(self, name: str, *, rate: float | None, burst: int, concurrency: int) -> None:
+        self.name = name
+        self._rate = rate
+        self._burst = float(burst)
+        self._tokens = float(burst)
+        self._filled_at = time.monotonic()
+        self._seats = asyncio.Semaphore(concurrency)
+        self._paused_until = 0.0
+        self._failures = 0
+        self._opened_until = 0.0
+        self._open_for = OPEN_S
+        self._probing = False
+
+    @contextlib.asynccontextmanager
+    async def seat(self, longest_wait_s: float) -> AsyncIterator[None]:
+        """A place among the calls in flight, once rate and pause allow it. Raises Retry at once when the breaker is
+        open, or when the vendor asked for a longer pause than `longest_wait_s`."""
+        self._refuse_when_open()
+        async with self._seats:
+            await self._wait_for_turn(longest_wait_s)
+            self._refuse_when_open()  # it may have opened while this call waited
+            probe = self._opened_until > 0
+            self._probing = self._probing or probe
+            try:
+                yield
+            finally:
+                if probe:
+                    self._probing = False
+
+    async def _wait_for_turn(self, longest_wait_s: float) -> None:
+        while True:
+            tick = time.monotonic()
+            paused = self._paused_until - tick
+            if paused > longest_wait_s:
+                raise Retry(f"{self.name} asked for a pause", code="vendor_throttles", after=paused)
+            if paused > 0:
+                await asyncio.sleep(paused)
+                continue
+            if self._rate is None:
+                return
+            self._tokens = min(self._burst, self._tokens + (tick - self._filled_at) * self._rate)
+            self._filled_at = tick
+            if self._tokens >= 1.0:
+                self._tokens -= 1.0
+                return
+            await asyncio.sleep((1.0 - self._tokens) / self._rate)
+
+    def _refuse_when_open(self) -> None:
+        """Raises Retry while the breaker is open; once half open, one probe at a time may pass."""
+        if not self._opened_until:
+            return
+        left = self._opened_until - time.monotonic()
+        if left > 0:
+            raise Retry(f"{self.name} is failing; calls are held back", code="breaker_open", after=left)
+        if self._probing:
+            raise Retry(f"{self.name} is being probed", code="breaker_open", after=1.0)
+
+    def pause(self, seconds: float) -> None:
+        """No call before `seconds` from now: the vendor said Retry-After."""
+        self._paused_until = max(self._paused_until, time.monotonic() + seconds)
+
+    def succeeded(self) -> None:
+        """The vendor answered within its protocol (a refusal is an answer too)."""
+        if self._opened_until:
+            log.info("vendor_recovered", connection=self.name)
+        self._failures = 0
+        self._opened_until = 0.0
+        self._open_for = OPEN_S
+
+    def failed(self) -> None:
+        """The vendor timed out, could not be reached or answered 5xx."""
+        self._failures += 1
+        if self._failures < FAILURES_TO_OPEN:
+            return
+        if not self._opened_until:
+            log.warning("vendor_unavailable", connection=self.name, failures=self._failures)
+        else:
+            self._open_for = min(LONGEST_OPEN_S, self._open_for * 2)
+        self._opened_until = time.monotonic() + self._open_for
+
+    @property
+    def is_open(self) -> bool:
+        return self._opened_until > time.monotonic()
+
+
+_guards: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Guard]] = weakref.WeakKeyDictionary()
+
+
+def guard_of(name: str, make: Callable[[], Guard]) -> Guard:
+    """The guard of this connection in this process, made on first use."""
+    own = _guards.setdefault(asyncio.get_running_loop(), {})
+    found = own.get(name)
+    if found is None:
+        found = own[name] = make()
+    return found
+
+
+def forget(name: str | None = None) -> None:
+    """Drop one connection's guard (its settings changed), or all of them."""
+    for own in _guards.values():
+        if name is None:
+            own.clear()
+        else:
+            own.pop(name, None)
+
+
+def jitter(attempt: int, least: float) -> float:
+    """Seconds to wait before try number `attempt` + 1: never less than `least`, and only ever more."""
+    backoff = min(10.0, 0.25 * 2.0 ** (attempt - 1))
+    return max(least, backoff) + random.uniform(0, 0.25 * max(least, backoff))  # noqa: S311 - spreads load

@@ -1,0 +1,318 @@
+"""From a vendor's record to a canonical listing. Pure: no I/O, no clock.
+
+The manifest's map is compiled once per connection: plain paths become direct getters, and each field knows how its
+raw value becomes ours. For every record the raw values of all content fields are fingerprinted first; when the hub
+already keeps that fingerprint for the SKU, only the stock fields are read (`StockFigure`) and nothing is validated
+again. The fingerprint covers what the mapping reads, not the whole record: real shops send fields that change on
+every request (WooCommerce shuffles `related_ids`), and a sale must not make a listing look rewritten."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from connectors import jsonio
+from connectors.contracts import BadRow, ListingIn, StockFigure
+from connectors.manifest import ListingMap, Reading
+from connectors.paths import Getter, compile_path, top_field
+from hub.kernel.types import Level
+
+STOCK_FIELDS = ("on_hand", "level", "location", "version", "reported_at")
+_LIMITS = {"title": 500, "title_en": 500, "description": 4000, "brand": 120, "category": 120, "pack": 120}
+_TAG = re.compile(r"<[^>]*>")
+_SPACE = re.compile(r"\s+")
+_listing = ListingIn.__pydantic_validator__.validate_python
+_when: TypeAdapter[datetime] = TypeAdapter(datetime)
+_LEVELS = {level.value: level for level in Level}
+
+Convert = Callable[[Any], Any]
+
+
+class UnknownValue(ValueError):
+    """A table of the manifest does not know this raw value."""
+
+
+class Mapped(NamedTuple):
+    """What became of a page's records."""
+
+    listings: list[ListingIn]
+    digests: list[bytes]
+    unchanged: list[StockFigure]
+    bad: list[BadRow]
+    drift: set[str]
+
+
+class Mapper:
+    """The compiled map of one connection."""
+
+    def __init__(
+        self, spec: ListingMap, config: Mapping[str, Any], *, ignore: Sequence[str] = (), salt: bytes = b""
+    ) -> None:
+        fields = {name: compile_reading(name, reading, config) for name, reading in spec.fields.items()}
+        self._content = [(name, get) for name, get in fields.items() if name not in STOCK_FIELDS]
+        self._stock = [(name, get) for name, get in fields.items() if name in STOCK_FIELDS]
+        self._attributes = [(name, compile_reading("", r, config)) for name, r in spec.attributes.items()]
+        self._inputs = [
+            compile_path(path)
+            for name, reading in [*spec.fields.items(), *spec.attributes.items()]
+            if name not in STOCK_FIELDS
+            for path in reading.paths
+        ]
+        self._sku = fields["vendor_sku"]
+        used = {top_field(p) for r in [*spec.fields.values(), *spec.attributes.values()] for p in r.paths}
+        self._seen = frozenset(name for name in used if name) | frozenset(ignore)
+        constants = orjson.dumps({name: str(value) for name, value in sorted(config.items())})
+        self._salt = hashlib.blake2b(salt + constants, digest_size=16).digest()
+
+    def sku(self, record: Any) -> str | None:
+        """The SKU as it will be stored, or None when the record has none."""
+        value = self._sku(record)
+        return value.strip() if isinstance(value, str) else None
+
+    def digest(self, record: Any) -> bytes:
+        """Fingerprint of everything but stock that the mapping reads."""
+        raw = orjson.dumps([get(record) for get in self._inputs], default=str)
+        return hashlib.blake2b(raw, digest_size=16, key=self._salt).digest()
+
+    def skus(self, records: Sequence[Any]) -> list[str]:
+        """The SKUs of a page, for asking which are known."""
+        return [sku for sku in map(self.sku, records) if sku]
+
+    def page(self, records: Sequence[Any], known: Mapping[str, bytes] | None = None) -> Mapped:
+        """Map one page. Every record ends in exactly one of listings, unchanged and bad; a SKU that occurs twice
+        in a page is bad the second time."""
+        listings: list[ListingIn] = []
+        digests: list[bytes] = []
+        unchanged: list[StockFigure] = []
+        bad: list[BadRow] = []
+        drift: set[str] = set()
+        taken: set[str] = set()
+        for record in records:
+            if not isinstance(record, dict):
+                bad.append(BadRow(reason="the record is not an object", raw=jsonio.text_of(record)))
+                continue
+            if not record.keys() <= self._seen:
+                drift.update(str(name)[:200] for name in record.keys() - self._seen)
+            try:
+                digest = self.digest(record)
+                sku = self.sku(record)
+                if sku is not None and sku in taken:
+                    bad.append(bad_row(record, "the page holds this SKU twice", "/vendor_sku", sku))
+                    continue
+                if known is not None and sku is not None and known.get(sku) == digest:
+                    figure = self._figure(sku, record)
+                    if figure is not None:
+                        unchanged.append(figure)
+                        taken.add(sku)
+                        continue
+                listing = self.listing(record)
+            except UnknownValue as error:
+                bad.append(bad_row(record, str(error), "", self.sku(record)))
+                continue
+            except ValidationError as error:
+                bad.append(_invalid(record, error, self.sku(record)))
+                continue
+            except (ValueError, TypeError, ArithmeticError) as error:
+                bad.append(bad_row(record, str(error)[:300] or type(error).__name__, "", None))
+                continue
+            listings.append(listing)
+            digests.append(digest)
+            taken.add(listing.vendor_sku)
+        return Mapped(listings, digests, unchanged, bad, drift)
+
+    def listing(self, record: Mapping[str, Any]) -> ListingIn:
+        """The canonical listing of one record; raises ValidationError or UnknownValue."""
+        values: dict[str, Any] = {}
+        for name, get in self._content:
+            value = get(record)
+            if value is not None:
+                values[name] = value
+        for name, get in self._stock:
+            value = get(record)
+            if value is not None:
+                values[name] = value
+        if "on_hand" in values:
+            values.pop("level", None)  # a count says more than a level
+        if self._attributes:
+            found = {name: get(record) for name, get in self._attributes}
+            values["attributes"] = {name: str(value)[:500] for name, value in found.items() if value not in (None, "")}
+        listing: ListingIn = _listing(values)
+        return listing
+
+    def _figure(self, sku: str, record: Mapping[str, Any]) -> StockFigure | None:
+        """The stock part alone, or None when it is odd: the full path then says what is wrong."""
+        values: dict[str, Any] = {name: get(record) for name, get in self._stock}
+        on_hand, level, when = values.get("on_hand"), values.get("level"), values.get("reported_at")
+        if on_hand is not None:
+            if isinstance(on_hand, str) and on_hand.isascii() and on_hand.isdigit():
+                on_hand = int(on_hand)
+            if type(on_hand) is not int or not 0 <= on_hand <= 100_000_000:
+                return None
+            level = None
+        elif level is not None:
+            level = _LEVELS.get(level)
+            if level is None:
+                return None
+        if isinstance(when, str):
+            when = _when.validate_python(when)
+            if when.tzinfo is None:
+                return None
+        version = values.get("version")
+        if version is not None and type(version) is not int:
+            return None
+        return StockFigure(sku, on_hand, level, values.get("location") or "", version, when)
+
+
+def bad_row(record: Any, reason: str, pointer: str = "", vendor_sku: str | None = None) -> BadRow:
+    """A quarantine row for `record`."""
+    return BadRow(
+        reason=reason, pointer=pointer, vendor_sku=(vendor_sku or "")[:128] or None, raw=jsonio.text_of(record)
+    )
+
+
+def _invalid(record: Any, error: ValidationError, sku: str | None) -> BadRow:
+    first = error.errors(include_url=False, include_context=False)[0]
+    where = "".join(f"/{part}" for part in first["loc"])
+    return bad_row(record, first["msg"][:300], where, sku)
+
+
+# Reading one field --------------------------------------------------------------------------------------------
+
+
+def compile_reading(field: str, reading: Reading, config: Mapping[str, Any]) -> Getter:
+    """A function from a record to the value of `field`; empty text counts as nothing."""
+    convert = _conversion(field, reading)
+    if reading.config is not None:
+        fixed = convert(config.get(reading.config)) if config.get(reading.config) is not None else reading.default
+        return lambda _record: fixed
+    if not reading.paths:
+        constant = reading.const
+        return lambda _record: constant
+    default = reading.default
+    getters = [compile_path(path) for path in reading.paths]
+    if len(getters) == 1:
+        only = getters[0]
+
+        def single(record: Any) -> Any:
+            raw = only(record)
+            if raw is None or raw == "":
+                return default
+            return convert(raw)
+
+        return single
+
+    def first(record: Any) -> Any:
+        for get in getters:
+            raw = get(record)
+            if raw is not None and raw != "":
+                return convert(raw)
+        return default
+
+    return first
+
+
+def _conversion(field: str, reading: Reading) -> Convert:
+    steps: list[Convert] = []
+    if reading.join is not None:
+        glue = reading.join
+        steps.append(lambda raw: glue.join(str(part) for part in raw if part) if isinstance(raw, list) else raw)
+    if reading.table:
+        table = {str(key): value for key, value in reading.table.items()}
+        steps.append(lambda raw: _looked_up(field, table, raw))
+    if reading.scale:
+        scale = reading.scale
+        steps.append(lambda raw: _minor(raw, scale))
+    if reading.html:
+        steps.append(plain_text)
+    limit = _LIMITS.get(field)
+    if limit is not None:
+        steps.append(lambda raw: raw[:limit] if isinstance(raw, str) else raw)
+    steps.append(_SHAPES.get(field, _text))
+    if len(steps) == 1:
+        return steps[0]
+
+    def run(raw: Any) -> Any:
+        for step in steps:
+            raw = step(raw)
+            if raw is None:
+                return None
+        return raw
+
+    return run
+
+
+def _looked_up(field: str, table: Mapping[str, Any], raw: Any) -> Any:
+    key = raw if isinstance(raw, str) else str(raw).lower() if isinstance(raw, bool) else str(raw)
+    if key not in table:
+        raise UnknownValue(f"{field or 'value'}: {key[:80]!r} is not in the mapping's table")
+    return table[key]
+
+
+def _minor(raw: Any, scale: int) -> Decimal:
+    if isinstance(raw, bool) or not isinstance(raw, int | str):
+        raise ValueError("an amount in minor units must be a whole number")
+    try:
+        return Decimal(raw).scaleb(-scale)
+    except InvalidOperation:
+        raise ValueError(f"{str(raw)[:40]!r} is not an amount") from None
+
+
+def plain_text(raw: Any) -> Any:
+    """Text without tags and entities, with single spaces."""
+    if not isinstance(raw, str):
+        return raw
+    if "<" in raw:
+        raw = _TAG.sub(" ", raw)
+    if "&" in raw:
+        raw = html.unescape(raw)
+    return _SPACE.sub(" ", raw).strip() or None
+
+
+def _text(raw: Any) -> Any:
+    """Numbers become their text; lists and objects are left for the validation to refuse."""
+    if type(raw) is int:
+        return str(raw)
+    return raw
+
+
+def _money(raw: Any) -> Any:
+    """Exact decimals: a JSON number is taken as it was written."""
+    if type(raw) is float:
+        return repr(raw)
+    return raw.strip().replace(",", "") if isinstance(raw, str) else raw
+
+
+def _count(raw: Any) -> Any:
+    """Whole numbers; below nothing is nothing (a vendor's own back-orders)."""
+    if isinstance(raw, bool):
+        raise ValueError("a count must be a number, not true or false")
+    if isinstance(raw, str):
+        raw = raw.strip()
+        if re.fullmatch(r"-?\d{1,12}(\.0+)?", raw):
+            raw = int(raw.partition(".")[0])
+    if type(raw) is float and raw == int(raw):
+        raw = int(raw)
+    return 0 if type(raw) is int and raw < 0 else raw
+
+
+def _same(raw: Any) -> Any:
+    return raw
+
+
+_SHAPES: dict[str, Convert] = {
+    "price": _money,
+    "shipping": _money,
+    "coupon": _money,
+    "on_hand": _count,
+    "version": _count,
+    "reported_at": _same,
+    "active": _same,
+}

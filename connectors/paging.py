@@ -1,0 +1,230 @@
+"""Walking the pages of a pull: by number, offset, cursor or link; resumable after any page; suspicious of what it
+gets. A page that repeats the one before, a short page in the middle, or fewer rows than the vendor announced is
+Broken: a pull that lost rows must never look complete, since what a complete pull did not see is unlisted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from connectors.calling import Answer, Caller
+from connectors.contracts import Cursor
+from connectors.manifest import FromConfig, Incremental, Manifest, Paginate, Pull
+from connectors.paths import compile_path
+from hub.kernel.errors import Broken, Misconfigured
+
+_NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
+
+
+@dataclass(frozen=True, slots=True)
+class PageOfRecords:
+    """One page as the vendor sent it. `cursor` resumes after it."""
+
+    records: list[Any]
+    cursor: Cursor
+    sent_at: datetime
+    last: bool
+    number: int
+
+
+@dataclass(slots=True)
+class _State:
+    """Where the walk stands; saved as the cursor."""
+
+    position: Any  # page number, offset, cursor value or URL of the next page
+    number: int  # pages done
+    seen: int  # rows done
+    print_: str  # fingerprint of the page before
+    since: str | None
+
+    def cursor(self) -> Cursor:
+        kept = {"position": self.position, "number": self.number, "seen": self.seen, "print": self.print_}
+        return {**kept, "since": self.since} if self.since else kept
+
+
+async def walk(
+    call: Caller, manifest: Manifest, spec: Pull, config: Mapping[str, Any], since: Cursor | None
+) -> AsyncIterator[PageOfRecords]:
+    """The pages after `since`. See connectors.declarative for what a cursor may hold."""
+    pages = spec.paginate
+    since = since or {}
+    state = _State(
+        position=since.get(
+            "position", None if pages is None else pages.start if pages.page else 0 if pages.offset else None
+        ),
+        number=int(since.get("number", 0)),
+        seen=int(since.get("seen", 0)),
+        print_=str(since.get("print", "")),
+        since=since.get("since"),
+    )
+    if since.get("done"):
+        yield PageOfRecords([], dict(since), datetime.fromisoformat(since["done"]), True, state.number)
+        return
+    base = _params(spec, config, state.since)
+    size = page_size(pages, config) if pages else 0
+    read = compile_path(spec.records)
+    ahead: asyncio.Task[Answer] | None = None
+    try:
+        while True:
+            fetching, ahead = ahead, None
+            path, params = _request(call, spec, pages, base, size, state)
+            answer = await (fetching if fetching is not None else call.get(path, params))
+            body = answer.json(manifest)
+            records = read(body)
+            if records is None:
+                records = []
+            if not isinstance(records, list):
+                raise Broken(f"{manifest.id}: {spec.records} is not a list of records", code="bad_shape")
+            if len(records) > manifest.http.max_rows:
+                raise Broken(f"{manifest.id} sent {len(records)} rows in one page", code="too_many_rows")
+            print_ = hashlib.blake2b(answer.body, digest_size=16).hexdigest()
+            if records and print_ == state.print_ and state.number:
+                raise Broken(
+                    f"{manifest.id} sent page {state.number} again for page {state.number + 1}", code="page_repeated"
+                )
+            state.print_ = print_
+            state.number += 1
+            state.seen += len(records)
+            following = _following(pages, answer, body, records, size, state) if pages else None
+            last = following is None
+            missing = None
+            if pages is not None:
+                missing = _missing(manifest, pages, answer, body, records, size, state, last)
+                if state.number >= pages.max_pages and not last:
+                    raise Broken(f"{manifest.id} has more than {pages.max_pages} pages", code="too_many_pages")
+            state.position = following
+            if not last and spec.prefetch and pages is not None and (pages.page or pages.offset):
+                next_path, next_params = _request(call, spec, pages, base, size, state)
+                ahead = asyncio.create_task(call.get(next_path, next_params))
+            cursor = state.cursor()
+            if missing is not None:  # what came is used, but the pull is not complete and starts anew next time
+                cursor = {"since": state.since} if state.since else {}
+            elif last:
+                cursor["done"] = answer.sent_at.isoformat()
+            yield PageOfRecords(records, cursor, answer.sent_at, last and missing is None, state.number)
+            if missing is not None:
+                raise missing
+            if last:
+                return
+    finally:
+        if ahead is not None:
+            ahead.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await ahead
+
+
+def page_size(pages: Paginate, config: Mapping[str, Any]) -> int:
+    """Rows a page, as the connection or the manifest says."""
+    chosen = config.get(pages.size_config) if pages.size_config else None
+    if chosen is None:
+        return pages.size
+    if not isinstance(chosen, int) or not 1 <= chosen <= 10_000:
+        raise Misconfigured(f"the setting {pages.size_config!r} must be between 1 and 10000", code="bad_config")
+    return chosen
+
+
+def _params(spec: Pull, config: Mapping[str, Any], since: str | None) -> dict[str, Any]:
+    made = {name: config.get(p.config) if isinstance(p, FromConfig) else p for name, p in spec.params.items()}
+    if since is not None and spec.incremental is not None:
+        rule = spec.incremental
+        made |= {name: config.get(p.config) if isinstance(p, FromConfig) else p for name, p in rule.params.items()}
+        made[rule.param] = since_value(rule, datetime.fromisoformat(since))
+    return {
+        name: ("true" if value else "false") if isinstance(value, bool) else value
+        for name, value in made.items()
+        if value is not None and value != ""
+    }
+
+
+def since_value(rule: Incremental, since: datetime) -> str:
+    """`since` minus the overlap, as the vendor wants it written."""
+    start = since.astimezone(UTC) - timedelta(seconds=rule.overlap_s)
+    if rule.format == "iso":
+        return start.isoformat()
+    if rule.format == "iso_naive_utc":
+        return start.replace(tzinfo=None, microsecond=0).isoformat()
+    return str(int(start.timestamp() * (1000 if rule.format == "epoch_ms" else 1)))
+
+
+def _request(
+    call: Caller, spec: Pull, pages: Paginate | None, base: Mapping[str, Any], size: int, state: _State
+) -> tuple[str, dict[str, Any] | None]:
+    path = call.fill(spec.get)
+    params = dict(base)
+    if pages is None:
+        return path, params
+    if pages.size_param is not None:
+        params[pages.size_param] = size
+    if pages.page is not None:
+        params[pages.page] = state.position
+    elif pages.offset is not None:
+        params[pages.offset] = state.position
+    elif pages.cursor is not None and state.position is not None:
+        assert pages.param is not None
+        params[pages.param] = state.position
+    elif pages.link is not None and state.position is not None:
+        return str(state.position), None
+    return path, params
+
+
+def _following(pages: Paginate, answer: Answer, body: Any, records: list[Any], size: int, state: _State) -> Any:
+    """Where the next page is, or None after the last."""
+    if pages.cursor is not None:
+        return compile_path(pages.cursor)(body) or None
+    if pages.link is not None:
+        if pages.link == "header":
+            found = _NEXT.search(answer.headers.get("link", ""))
+            return found.group(1) if found else None
+        return compile_path(pages.link)(body) or None
+    total = _total(pages, answer, body)
+    declared = answer.headers.get(pages.pages_header.lower(), "") if pages.pages_header else ""
+    if pages.page is not None:
+        number = int(state.position)
+        if declared.isdigit():
+            more = number - pages.start + 1 < int(declared)
+        else:
+            more = bool(records) and (state.seen < total if total is not None else len(records) >= size)
+        return number + 1 if more else None
+    more = bool(records) and (state.seen < total if total is not None else len(records) >= size)
+    return int(state.position) + len(records) if more else None
+
+
+def _total(pages: Paginate, answer: Answer, body: Any) -> int | None:
+    raw: Any = None
+    if pages.total_header is not None:
+        raw = answer.headers.get(pages.total_header.lower())
+    elif pages.total is not None:
+        raw = compile_path(pages.total)(body)
+    if isinstance(raw, str) and raw.isdigit():
+        return int(raw)
+    return raw if type(raw) is int else None
+
+
+def _missing(
+    manifest: Manifest,
+    pages: Paginate,
+    answer: Answer,
+    body: Any,
+    records: list[Any],
+    size: int,
+    state: _State,
+    last: bool,
+) -> Broken | None:
+    """Rows must not be missing: fewer in all than the vendor announced or, where it announces nothing, a short page
+    in the middle."""
+    total = _total(pages, answer, body)
+    if total is not None:
+        if last and state.seen < total:
+            return Broken(f"{manifest.id} announced {total} rows and sent {state.seen}", code="rows_missing")
+        return None
+    if pages.page is not None and not last and pages.size_param is not None and len(records) < size:
+        return Broken(
+            f"{manifest.id} sent {len(records)} of {size} rows on page {state.number} and has more", code="rows_missing"
+        )
+    return None

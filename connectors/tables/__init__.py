@@ -1,0 +1,22 @@
+"""Row readers for files that somebody else wrote: CSV, TSV, XLSX, product-feed XML and JSON lines, in any encoding
+common in China and beyond, streaming and within hard caps. They know files, not listings."""
+
+from connectors.tables.limits import DEFAULT, Limits
+from connectors.tables.reader import Format, Reading, records, take
+from connectors.tables.records import Record, plain
+from connectors.tables.spool import Spooled, inside, land, land_file
+
+__all__ = [
+    "DEFAULT",
+    "Format",
+    "Limits",
+    "Reading",
+    "Record",
+    "Spooled",
+    "inside",
+    "land",
+    "land_file",
+    "plain",
+    "records",
+    "take",
+]
