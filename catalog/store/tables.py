@@ -1,4 +1,4 @@
-"""Tables of the catalogue. SQL over them lives here, in stock.py (the shelf) and in search.py (reading).
+"""Tables of the catalogue. SQL over them lives in this folder, in stock.py (the shelf) and in search.py (reading).
 
 Two rules keep it fast: rows that change often (stock) are narrow and apart from rows that are searched
 (products); and `sellable` and `available` are never indexed, so that flipping them stays a HOT update."""
@@ -196,4 +196,5 @@ run_pages = Table(
     Column("run_id", BigInteger, primary_key=True),
     Column("page_no", Integer, primary_key=True),
     Column("listing_ids", ARRAY(BigInteger), nullable=False),
+    Column("captured_at", DateTime(timezone=True), nullable=False),  # of its first page: a resumed run keeps it
 )

@@ -1,0 +1,84 @@
+"""SQL about connections and their runs: what each feed promises, what a run has seen, what it no longer saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import asyncpg
+
+from hub.kernel.db import Tx
+
+
+async def put_feed(
+    tx: Tx, connection_id: int, vendor_id: int, vendor: str, role: str, live: bool, promise_s: int
+) -> bool:
+    """Note what the catalogue must know of a connection; True when its liveness changed."""
+    before = await tx.fetchval("SELECT live FROM catalog_feeds WHERE connection_id = $1", connection_id)
+    await tx.run(
+        """
+        INSERT INTO catalog_feeds (connection_id, vendor_id, vendor_name, role, live, promise_s)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT (connection_id) DO UPDATE SET vendor_id = $2, vendor_name = $3, role = $4, live = $5, promise_s = $6
+        WHERE (catalog_feeds.vendor_id, catalog_feeds.vendor_name, catalog_feeds.role, catalog_feeds.live,
+               catalog_feeds.promise_s) IS DISTINCT FROM ($2, $3, $4, $5, $6)
+        """,
+        connection_id, vendor_id, vendor, role, live, promise_s,
+    )  # fmt: skip
+    return before is not None and bool(before) != live
+
+
+async def confirm_feed(tx: Tx, connection_id: int, run_id: int) -> None:
+    """A complete sweep confirms every row it found unchanged, as of its first page."""
+    await tx.run(
+        """
+        UPDATE catalog_feeds SET complete_at = greatest(complete_at, r.at)
+        FROM (SELECT min(captured_at) AS at FROM catalog_run_pages WHERE run_id = $2) r
+        WHERE connection_id = $1 AND r.at IS NOT NULL
+        """,
+        connection_id,
+        run_id,
+    )
+
+
+async def add_run_page(tx: Tx, run_id: int, listing_ids: Sequence[int], captured_at: datetime) -> None:
+    """Note which listings a batch of a run has seen."""
+    await tx.run(
+        """
+        INSERT INTO catalog_run_pages (run_id, page_no, listing_ids, captured_at)
+        SELECT $1, coalesce(max(page_no), 0) + 1, $2, $3 FROM catalog_run_pages WHERE run_id = $1
+        """,
+        run_id,
+        listing_ids,
+        captured_at,
+    )
+
+
+async def forget_run(tx: Tx, run_id: int) -> None:
+    await tx.run("DELETE FROM catalog_run_pages WHERE run_id = $1", run_id)
+
+
+_UNSEEN = """
+  SELECT l.id FROM catalog_listings l
+  LEFT JOIN (SELECT unnest(listing_ids) AS id FROM catalog_run_pages WHERE run_id = $2) seen ON seen.id = l.id
+  WHERE l.connection_id = $1 AND l.active AND seen.id IS NULL
+"""
+
+
+async def count_unseen(tx: Tx, connection_id: int, run_id: int) -> tuple[int, int]:
+    """(active listings of the connection, those of them that the run did not see)."""
+    total = await tx.fetchval(
+        "SELECT count(*) FROM catalog_listings WHERE connection_id = $1 AND active", connection_id
+    )
+    return total, await tx.fetchval(f"SELECT count(*) FROM ({_UNSEEN}) u", connection_id, run_id)  # noqa: S608
+
+
+async def unlist_unseen(tx: Tx, connection_id: int, run_id: int) -> list[asyncpg.Record]:
+    """Take off sale what the run did not see; returns (id, product_id) of each."""
+    return await tx.fetch(
+        f"UPDATE catalog_listings SET active = false, updated_at = $3 WHERE id IN ({_UNSEEN}) "  # noqa: S608
+        "RETURNING id, product_id",
+        connection_id,
+        run_id,
+        tx.now,
+    )

@@ -1,0 +1,142 @@
+"""SQL about products and their offers: upkeep of what a product sums up, the log of changes, and offers as orders
+see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import asyncpg
+
+from hub.kernel.db import Tx
+
+
+async def lock_products(tx: Tx, ids: Sequence[int]) -> None:
+    """Lock products in sorted order."""
+    await tx.fetchval(
+        "SELECT count(*) FROM (SELECT 1 FROM catalog_products WHERE id = ANY($1::bigint[]) "
+        "ORDER BY id FOR NO KEY UPDATE) AS locked",
+        ids,
+    )
+
+
+_REFRESH = """
+WITH offers AS (
+  SELECT t.id, l.id AS listing_id, l.price, l.currency, l.currency = t.currency AS usual
+  FROM catalog_products t
+  JOIN catalog_listings l ON l.product_id = t.id AND l.active
+  JOIN catalog_feeds f ON f.connection_id = l.connection_id AND f.live
+  WHERE t.id = ANY($1::bigint[])),
+best AS (SELECT DISTINCT ON (id) id, price, currency FROM offers ORDER BY id, usual DESC NULLS LAST, price, listing_id),
+stocked AS (
+  SELECT DISTINCT id FROM offers o WHERE EXISTS (
+    SELECT 1 FROM catalog_stock s WHERE s.listing_id = o.listing_id AND NOT s.frozen
+      AND CASE WHEN s.on_hand IS NULL THEN s.level <> 'out' ELSE s.on_hand - s.reserved - s.buffer > 0 END)),
+news AS (
+  SELECT t.id, b.price, b.currency, b.id IS NOT NULL AS listed, k.id IS NOT NULL AS sellable
+  FROM unnest($1::bigint[]) AS t(id) LEFT JOIN best b ON b.id = t.id LEFT JOIN stocked k ON k.id = t.id)
+UPDATE catalog_products p
+SET price = coalesce(n.price, p.price), currency = coalesce(n.currency, p.currency), listed = n.listed,
+  sellable = n.sellable, updated_at = $2
+FROM news n
+WHERE p.id = n.id AND (coalesce(n.price, p.price), coalesce(n.currency, p.currency), n.listed, n.sellable)
+  IS DISTINCT FROM (p.price, p.currency, p.listed, p.sellable)
+RETURNING p.id
+"""
+
+
+async def refresh_products(tx: Tx, ids: Iterable[int]) -> list[int]:
+    """Recompute price (lowest active), listed and sellable of these products; returns those that changed."""
+    ordered = sorted(set(ids))
+    if not ordered:
+        return []
+    await lock_products(tx, ordered)
+    return [row[0] for row in await tx.fetch(_REFRESH, ordered, tx.now)]
+
+
+async def products_of(tx: Tx, listing_ids: Iterable[int]) -> dict[int, int]:
+    """listing id -> product id."""
+    rows = await tx.fetch(
+        "SELECT id, product_id FROM catalog_listings WHERE id = ANY($1::bigint[])", sorted(listing_ids)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def products_of_feed(tx: Tx, connection_id: int) -> list[int]:
+    rows = await tx.fetch("SELECT DISTINCT product_id FROM catalog_listings WHERE connection_id = $1", connection_id)
+    return [row[0] for row in rows]
+
+
+async def prices_of_products(tx: Tx, product_ids: Sequence[int]) -> list[asyncpg.Record]:
+    """What pricing needs of each active supply offer of these products."""
+    return await tx.fetch(
+        """
+        SELECT l.id AS listing_id, l.product_id, l.price, l.currency, l.shipping, l.coupon,
+          coalesce(l.pack, l.title) AS pack
+        FROM catalog_listings l WHERE l.product_id = ANY($1::bigint[]) AND l.active ORDER BY l.id
+        """,
+        product_ids,
+    )
+
+
+_SEQUENCER = 7_301_944_020_331_001  # the advisory lock under which changes get their numbers
+
+
+async def add_changes(tx: Tx, product_ids: Sequence[int]) -> None:
+    await tx.run("INSERT INTO catalog_changes (product_ids, at) VALUES ($1, $2)", product_ids, tx.now)
+
+
+async def unsequenced_changes(tx: Tx) -> bool:
+    return bool(await tx.fetchval("SELECT EXISTS (SELECT 1 FROM catalog_changes WHERE seq IS NULL)"))
+
+
+async def sequence_changes(tx: Tx) -> None:
+    """Number what has been committed since the last time. The lock is held to the end of this transaction, and
+    the numbering statement looks only after it has the lock: numbers become visible in their own order."""
+    await tx.run("SELECT pg_advisory_xact_lock($1)", _SEQUENCER)
+    await tx.run(
+        """
+        UPDATE catalog_changes c SET seq = n.seq
+        FROM (SELECT id, coalesce((SELECT max(seq) FROM catalog_changes), 0) + row_number() OVER (ORDER BY id) AS seq
+              FROM catalog_changes WHERE seq IS NULL) n
+        WHERE c.id = n.id
+        """
+    )
+
+
+async def changes_from(tx: Tx, seq: int, limit: int) -> list[asyncpg.Record]:
+    """Numbered changes from `seq` on, at most `limit` rows."""
+    return await tx.fetch(
+        "SELECT seq, product_ids FROM catalog_changes WHERE seq >= $1 ORDER BY seq LIMIT $2", seq, limit
+    )
+
+
+_OFFER = """
+SELECT l.id AS listing_id, l.product_id, l.connection_id, f.vendor_id, f.vendor_name, l.vendor_sku, l.title, l.kind,
+  l.mode, l.price, l.currency, l.category, l.city, l.attributes->>'vendor_ref' AS vendor_ref, f.complete_at, f.promise_s
+"""
+
+
+async def offer_rows(tx: Tx, product_ids: Sequence[int], listing_ids: Sequence[int]) -> list[asyncpg.Record]:
+    """Active listings of live supply connections, by product or by their own id."""
+    return await tx.fetch(
+        _OFFER + "FROM catalog_listings l JOIN catalog_feeds f ON f.connection_id = l.connection_id "
+        "WHERE (l.product_id = ANY($1::bigint[]) OR l.id = ANY($2::bigint[])) "
+        "AND l.active AND f.live AND f.role = 'supply' ORDER BY l.id",
+        product_ids,
+        listing_ids,
+    )
+
+
+async def slot_rows(tx: Tx, slot_ids: Sequence[int]) -> list[asyncpg.Record]:
+    """Slots of active listings of live supply connections, each with its own row of the shelf."""
+    return await tx.fetch(
+        _OFFER
+        + """, t.id AS slot_id, t.slot_ref, t.version, t.start_at, t.end_at, s.on_hand, s.level,
+          s.reserved, s.buffer, s.frozen, s.reported_at
+        FROM catalog_slots t JOIN catalog_listings l ON l.id = t.listing_id
+        JOIN catalog_feeds f ON f.connection_id = l.connection_id
+        LEFT JOIN catalog_stock s ON s.listing_id = t.listing_id AND s.location = t.slot_ref
+        WHERE t.id = ANY($1::bigint[]) AND l.active AND f.live AND f.role = 'supply' ORDER BY t.id
+        """,
+        slot_ids,
+    )
