@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 import asyncpg
@@ -17,10 +17,11 @@ from hub.kernel import db
 from hub.kernel.db import Tx
 from hub.kernel.settings import settings
 from pricing import cases, parity, store
-from pricing.contracts import Check, OfferPrice, ReferenceIn, ReferencesRecorded, Verdict
+from pricing.contracts import Check, OfferPrice, ParityFigure, ReferenceIn, ReferencesRecorded, Verdict
 from pricing.parity import Judgement, Reference
 from pricing.units import Pack, read_pack
 
+SKEW = parity.SKEW
 HOLDS_CACHE_S = 2.0
 OBSERVATIONS_KEPT = timedelta(days=400)
 
@@ -110,6 +111,45 @@ async def parity_counts(tx: Tx, listed: int | None = None) -> dict[str, int]:
     row = await store.count_verdicts(tx, tx.now - timedelta(seconds=settings().reference_fresh_s))
     total = row["rows"] if listed is None else max(listed, row["pass"] + row["breach"])
     return {"pass": row["pass"], "breach": row["breach"], "unknown": total - row["pass"] - row["breach"]}
+
+
+Counter = Callable[[Tx], Awaitable[int]]
+_live_listings: Counter | None = None
+
+
+def count_live_listings_with(counter: Counter | None) -> None:
+    """Say how to count live listings, so that the parity figure can state its coverage. The catalogue stands to the
+    right of pricing, hence hub.app hands its counter in at start-up; without one coverage is over listings ever
+    compared, and says so."""
+    global _live_listings
+    _live_listings = counter
+
+
+async def parity_figure(tx: Tx) -> ParityFigure:
+    """How many listings are level with the market now, and how much of the assortment that figure speaks for."""
+    fresh_for = timedelta(seconds=settings().reference_fresh_s)
+    row = await store.count_verdicts(tx, tx.now - fresh_for)
+    known = row["pass"] + row["breach"]
+    listed = max(known, await _live_listings(tx)) if _live_listings is not None else row["rows"]
+    return ParityFigure(
+        numerator=row["pass"],
+        denominator=known,
+        rate=row["pass"] / known if known else None,
+        status="no_data" if not known else "met" if row["breach"] == 0 else "missed",
+        unknown=listed - known,
+        coverage=known / listed if listed else None,
+        coverage_of="listings_ever_compared" if _live_listings is None else "live_listings",
+        widest_gap=row["widest"],
+        open_cases=row["open_cases"],
+        window=(tx.now - fresh_for, tx.now),
+        as_of=tx.now,
+    )
+
+
+async def dearer_packs(tx: Tx, limit: int) -> list[asyncpg.Record]:
+    """Multi-packs dearer per unit than a smaller pack of the same product: a finding by itself."""
+    cutoff = tx.now - timedelta(seconds=settings().reference_fresh_s)
+    return await store.dearer_packs(tx, cutoff, limit)
 
 
 async def expire_stale(tx: Tx, limit: int = 5_000) -> int:

@@ -12,9 +12,10 @@ import asyncpg
 
 from hub.kernel.db import Tx
 from pricing import parity, store
-from pricing.contracts import OfferPrice, ParityCaseClosed, ParityCaseOpened
+from pricing.contracts import OfferPrice, ParityCaseClosed, ParityCaseOpened, Policy
 from pricing.parity import STANDING, Judgement, Move, Rule, Streak
 
+POLICY_ENDED = "no policy names these limits any more"
 BACK_WITHIN = "two observations back within the limit"
 
 
@@ -77,6 +78,23 @@ async def close(tx: Tx, case_ids: Sequence[int], why: str) -> None:
 async def close_for(tx: Tx, listing_ids: Sequence[int], why: str) -> None:
     """Close every open case of these listings."""
     await close(tx, [row["id"] for row in await store.open_cases(tx, list(listing_ids))], why)
+
+
+async def set_policy(tx: Tx, mall_id: int, action: Policy, rule: Rule, by: str) -> bool:
+    """Make this a mall's policy: holds that it would not make end, those that it asks for on open cases begin, and
+    cases under limits that nobody names any more close. False when there is no such mall."""
+    if not await store.put_policy(tx, mall_id, action.value, rule.threshold_pct, rule.gross_pct, by):
+        return False
+    await store.end_holds_outside_policy(tx, mall_id)
+    await store.hold_under_policies(tx, None, mall_id)
+    await close(tx, await store.cases_without_rule(tx, STANDING.threshold_pct, STANDING.gross_pct), POLICY_ENDED)
+    return True
+
+
+async def review(tx: Tx, case_id: int, mall_id: int | None, by: str, reason: str) -> list[int] | None:
+    """Release a case's holds (one mall's, or all) after somebody looked; the malls released. None: no such case."""
+    note = log_entry(tx, "reviewed", reason, by=by, mall_id=mall_id)
+    return await store.review_case(tx, case_id, mall_id, by, reason, note)
 
 
 def log_entry(tx: Tx, what: str, why: str, **facts: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from hub.kernel.events import Event
-from hub.kernel.types import Currency, Frozen, Instant, Price, SafeText
+from hub.kernel.types import Currency, Frozen, Instant, Price, SafeText, View
 
 
 class Verdict(StrEnum):
@@ -95,3 +95,20 @@ class ParityCaseClosed(Event):
     case_id: int
     listing_id: int
     product_id: int
+
+
+class ParityFigure(View):
+    """Listings level with the market among those whose verdict is known."""
+
+    numerator: int  # pass
+    denominator: int  # pass and breach
+    rate: float | None
+    target: float = 1.0  # every known listing within 5 %
+    status: Literal["met", "missed", "no_data"]
+    unknown: int
+    coverage: float | None  # known verdicts among live listings: what the rate speaks for
+    coverage_of: Literal["live_listings", "listings_ever_compared"]
+    widest_gap: Decimal | None
+    open_cases: int
+    window: tuple[datetime, datetime]  # capture times of the references that still count
+    as_of: datetime
