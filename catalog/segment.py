@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import NamedTuple
 
 import rjieba
 
@@ -15,11 +16,11 @@ MAX_QUERY_WORDS = 16
 _STOP = frozenset(("the", "a", "an", "of", "for", "and", "with", "in", "on", "to", "的", "了", "和", "与", "及", "之"))
 _CJK = "\u3400-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af\U00020000-\U0003ffff"
 _RUNS = re.compile(f"[{_CJK}]+")
-_LATIN = re.compile(rf"[^\W_{_CJK}]+(?:[-'&+./][^\W_{_CJK}]+)*")
+_LATIN = re.compile(rf"[^\W_{_CJK}]+(?:[-'&+][^\W_{_CJK}]+)*")
 _ACCENTED = re.compile("[\u00c0-\u024f]")
 _DECIMAL = re.compile(r"(?<=\d)\.(?=\d)")
 _UNIT = re.compile(r"(\d) (?=(?:ml|l|kg|g|mg|mcg|oz|lb|cm|mm|gb|tb|mah|w|v|pcs?|ct)\b)")
-_JOINTS = re.compile(r"[-'&+./]")
+_JOINTS = re.compile(r"[-'&+]")
 _LONGEST = 64  # a longer run of letters is no word; PostgreSQL refuses lexemes past 2 KB
 
 
@@ -91,16 +92,33 @@ def query_tokens(q: str) -> list[str]:
     return (kept or words)[:MAX_QUERY_WORDS]
 
 
-def tsquery(words: list[str]) -> str:
-    """The words as the text of a tsquery that needs them all, for a `::tsquery` cast: the last one may be
-    unfinished when it is Latin, and a hyphenated model is found joined or split."""
-    return " & ".join(_term(word, last=i == len(words) - 1) for i, word in enumerate(words))
+class Term(NamedTuple):
+    """One word of a query: any of these ways of writing it, each needing all of its lexemes; the last lexeme may
+    be unfinished when `prefix` is set."""
+
+    ways: tuple[tuple[str, ...], ...]
+    prefix: bool
 
 
-def _term(word: str, *, last: bool) -> str:
-    prefix = ":*" if last and len(word) > 1 and word[-1:].isascii() and not word.isdigit() else ""
-    if word.isalnum():
-        return f"'{word}'{prefix}"
-    parts = [_singular(part) for part in _JOINTS.split(word)]
-    split = " & ".join(f"'{part}'" for part in parts[:-1])
-    return f"('{''.join(parts)}'{prefix} | ({split} & '{parts[-1]}'{prefix}))"
+def terms(words: list[str]) -> list[Term]:
+    """The words as PostgreSQL stores them. Only the last may be unfinished, and only when it is Latin: nobody
+    types half a number or half a Chinese word and means it."""
+    found = []
+    for i, word in enumerate(words):
+        prefix = i == len(words) - 1 and len(word) > 1 and word[-1].isascii() and not word.isdigit()
+        if word.isalnum():
+            found.append(Term(((word,),), prefix))
+        else:
+            parts = tuple(_singular(part) for part in _JOINTS.split(word))
+            found.append(Term((("".join(parts),), parts), prefix))
+    return found
+
+
+def tsquery(found: list[Term]) -> str:
+    """The terms as the text of a tsquery that needs them all, for a `::tsquery` cast."""
+    return " & ".join("(" + " | ".join(_all_of(way, term.prefix) for way in term.ways) + ")" for term in found)
+
+
+def _all_of(lexemes: tuple[str, ...], prefix: bool) -> str:
+    text = " & ".join(f"'{lexeme}'" for lexeme in lexemes) + (":*" if prefix else "")
+    return f"({text})" if len(lexemes) > 1 else text
