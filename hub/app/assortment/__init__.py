@@ -1,0 +1,87 @@
+"""The sample assortment: what `make demo` shows on a bare clone. It owns authored bilingual data for six invented
+vendors (five that supply, one that is the price reference) and builds from it, without chance, the answers that
+sandbox vendors serve over real HTTP. Nothing in the hub depends on it but the demo and its tests."""
+
+from hub.app.assortment import story
+from hub.app.assortment.dirty import DirtyRow, dirty_rows
+from hub.app.assortment.fhir import (
+    PRICE_URL,
+    SKU_SYSTEM,
+    TRANSLATION_URL,
+    clinic_dirty_services,
+    clinic_locations,
+    clinic_schedules,
+    clinic_services,
+    clinic_slots,
+)
+from hub.app.assortment.items import experiences, fully_booked, goods, items, services
+from hub.app.assortment.model import GTIN_PREFIX, Category, SampleItem, SampleVendor
+from hub.app.assortment.tables import (
+    PHARMACY_COLUMNS,
+    PHARMACY_MAPPING,
+    REFERENCE_MAPPING,
+    Reference,
+    pharmacy_csv,
+    reference_feed,
+    references,
+    stale_references,
+)
+from hub.app.assortment.taxonomy import (
+    CATEGORIES,
+    CLINIC,
+    EXPERIENCES,
+    GROCERY,
+    PHARMACY,
+    REFERENCE,
+    SHOP,
+    VENDORS,
+)
+from hub.app.assortment.woocommerce import META_KEYS, woocommerce_products
+
+
+def experience_products() -> list[dict[str, object]]:
+    """Every product of the experience vendor's WooCommerce shop."""
+    return woocommerce_products(EXPERIENCES)
+
+
+__all__ = [
+    "CATEGORIES",
+    "CLINIC",
+    "EXPERIENCES",
+    "GROCERY",
+    "GTIN_PREFIX",
+    "META_KEYS",
+    "PHARMACY",
+    "PHARMACY_COLUMNS",
+    "PHARMACY_MAPPING",
+    "PRICE_URL",
+    "REFERENCE",
+    "REFERENCE_MAPPING",
+    "SHOP",
+    "SKU_SYSTEM",
+    "TRANSLATION_URL",
+    "VENDORS",
+    "Category",
+    "DirtyRow",
+    "Reference",
+    "SampleItem",
+    "SampleVendor",
+    "clinic_dirty_services",
+    "clinic_locations",
+    "clinic_schedules",
+    "clinic_services",
+    "clinic_slots",
+    "dirty_rows",
+    "experience_products",
+    "experiences",
+    "fully_booked",
+    "goods",
+    "items",
+    "pharmacy_csv",
+    "reference_feed",
+    "references",
+    "services",
+    "stale_references",
+    "story",
+    "woocommerce_products",
+]

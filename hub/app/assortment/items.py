@@ -1,9 +1,9 @@
 """What each sample vendor sells: authored families times their variants, packs, branches and cities. Assumes that the
-YAML files beside it are the only source; the same GTIN at several vendors is the same product at nearly the same price."""
+YAML files beside it are the only source. The same GTIN at several vendors is one product at nearly the same price."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import cache
 from itertools import product
@@ -158,10 +158,11 @@ def _outings(vendor: str, family: dict[str, Any], cities: dict[str, str]) -> Ite
 @cache
 def items(vendor: str) -> tuple[SampleItem, ...]:
     """Every clean SKU of one supplying vendor. Raises KeyError for an unknown key."""
-    return {
+    build: dict[str, Callable[[], tuple[SampleItem, ...]]] = {
         SHOP: lambda: goods(SHOP) + experiences(SHOP),
         GROCERY: lambda: goods(GROCERY),
         PHARMACY: lambda: goods(PHARMACY),
         CLINIC: services,
         EXPERIENCES: lambda: experiences(EXPERIENCES),
-    }[vendor]()
+    }
+    return build[vendor]()

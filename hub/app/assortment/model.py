@@ -96,7 +96,7 @@ def draw(key: str, below: int) -> int:
 
 
 def gtin13(family: int, brand: int, variant: int, pack: int) -> str:
-    """The GTIN-13 of one product: 952, four digits of family, one of brand, two each of variant and pack, check digit."""
+    """952, four digits of family, one of brand, two each of variant and pack, and the check digit."""
     body = f"{GTIN_PREFIX}{family:04d}{brand:01d}{variant:02d}{pack:02d}"
     return body + str(ean.calc_check_digit(body))
 
@@ -133,9 +133,9 @@ _CONTAINERS = {
     "片": ("tablet", "tablets"),
     "条": ("stick", "sticks"),
 }
-_MULTIPACK = re.compile(r"(?P<each>[\d.]+)(?P<unit>ml|L|mg|g|kg|m|\D)\*(?P<count>\d+)(?P<container>\D)")
-_PACK = re.compile(r"(?P<each>[\d.]+)(?P<unit>ml|L|mg|g|kg|m|\D)/(?P<container>\D)")
-_SINGLE = re.compile(r"1\D")
+_MULTIPACK = re.compile(r"(?P<each>[\d.]+)(?P<unit>ml|L|mg|g|kg|m|[^\W\d])\*(?P<count>\d+)(?P<container>[^\W\d])")
+_PACK = re.compile(r"(?P<each>[\d.]+)(?P<unit>ml|L|mg|g|kg|m|[^\W\d])/(?P<container>[^\W\d])")
+_SINGLE = re.compile(r"1[^\W\d]")
 
 
 def pack_in_english(pack: str) -> str:
@@ -144,7 +144,7 @@ def pack_in_english(pack: str) -> str:
     if _SINGLE.fullmatch(pack):
         return ""
     match = _MULTIPACK.fullmatch(pack) or _PACK.fullmatch(pack)
-    if match is None:
+    if match is None or match["container"] not in _CONTAINERS:
         raise ValueError(f"no English for the pack {pack!r}")
     each, unit, container = match["each"], match["unit"], match["container"]
     measured = unit.isascii()
