@@ -33,7 +33,7 @@ DIRTY: tuple[DirtyRow, ...] = (
 # Stock below nothing is a shop's own back-orders: it reads as none on hand.
 NEGATIVE_STOCK = DirtyRow("DIRTY-STOCK", "the stock is below zero", refused=False, stock="-3")
 
-# The same SKU twice in one pull: one of the two is kept.
+# The same SKU twice in one pull: each row is sound by itself, the second one is set aside.
 DUPLICATE = (
     DirtyRow("DIRTY-TWICE", "the SKU comes twice", refused=False),
     DirtyRow("DIRTY-TWICE", "the SKU comes twice", refused=False, price="21.90"),

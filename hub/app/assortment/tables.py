@@ -10,7 +10,6 @@ import io
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
-from email.utils import format_datetime
 from functools import cache
 from typing import Any
 from xml.sax.saxutils import escape
@@ -47,18 +46,9 @@ PHARMACY_MAPPING: dict[str, str] = {
     "on_hand": "库存",
     "description": "说明",
 }
-REFERENCE_MAPPING: dict[str, str] = {
-    "vendor_sku": "id",
-    "gtin": "gtin",
-    "title": "title",
-    "brand": "brand",
-    "model": "mpn",
+REFERENCE_MAPPING: dict[str, str] = {  # on top of the preset google_merchant
     "pack": "size",
-    "category": "product_type",
-    "price": "price",
-    "level": "availability",
-    "reported_at": "pubDate",
-    "url": "link",
+    "reported_at": "date",
 }
 REFERENCES = 120
 _WITHOUT_BARCODE = 20  # about one device in so many is exported without its barcode and meets the shop's by model
@@ -90,6 +80,16 @@ def pharmacy_csv(encoding: str = "gb18030") -> bytes:
     for row in dirty_rows():
         writer.writerow((row.sku, row.gtin, row.title, row.title_en, "", "", "", name, row.price, row.stock, row.fault))
     return out.getvalue().encode(encoding)
+
+
+def pharmacy_settings(url: str) -> dict[str, Any]:
+    """Settings of the table_feed connection that reads `pharmacy_csv` at `url`."""
+    return {"url": url, "encoding": "gb18030", "currency": "CNY", "map": dict(PHARMACY_MAPPING)}
+
+
+def reference_settings(url: str) -> dict[str, Any]:
+    """Settings of the table_feed connection that reads `reference_feed` at `url`."""
+    return {"url": url, "preset": "google_merchant", "currency": "CNY", "map": dict(REFERENCE_MAPPING)}
 
 
 def without_barcode(item: SampleItem) -> bool:
@@ -164,13 +164,14 @@ def _yuan(amount: Decimal) -> Decimal:
 
 def reference_feed(now: datetime) -> bytes:
     """The reference mall's Google Merchant feed (RSS 2.0, UTF-8) as of `now` (aware). Each item says when its price was
-    seen (`pubDate`); the stale ones were seen twelve days ago. Two last items are wrong on purpose."""
+    seen (`dc:date`); the stale ones were seen twelve days ago. The last two items are wrong on purpose."""
     rows = [_item(reference, now) for reference in references()]
-    rows.append(_xml_item("REF-DIRTY-CURRENCY", "[样例坏数据] 没有币种", "", "19.90", now))
+    rows.append(_xml_item("REF-DIRTY-WORDS", "[样例坏数据] 价格面议", "", "面议", now))
     rows.append(_xml_item("REF-DIRTY-PRICE", "[样例坏数据] 没有价格", "", "", now))
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
-        '<rss version="2.0" xmlns:g="http://base.google.com/ns/1.0">\n<channel>\n'
+        '<rss version="2.0" xmlns:g="http://base.google.com/ns/1.0"'
+        ' xmlns:dc="http://purl.org/dc/elements/1.1/">\n<channel>\n'
         "<title>大集参考商城</title>\n<link>https://reference.example/</link>\n"
         "<description>Sample mainstream prices</description>\n" + "".join(rows) + "</channel>\n</rss>\n"
     ).encode()
@@ -202,7 +203,7 @@ def _xml_item(
         "g:availability": "in_stock",
         "g:condition": "new",
         "g:price": price,
-        "pubDate": format_datetime(seen.astimezone(UTC), usegmt=True),
+        "dc:date": seen.astimezone(UTC).isoformat(timespec="seconds"),
         **{f"g:{name}": value for name, value in (extra or {}).items()},
     }
     return "<item>" + "".join(f"<{n}>{escape(str(v))}</{n}>" for n, v in fields.items() if v) + "</item>\n"
