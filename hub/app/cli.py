@@ -198,7 +198,7 @@ def connector_check(
 
     if not name and not everything:
         raise typer.BadParameter("name a connector or say --all")
-    if not check_connectors(None if everything else name, say=typer.echo):
+    if not _run(check_connectors(None if everything else name, say=typer.echo)):
         raise typer.Exit(1)
 
 

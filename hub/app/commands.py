@@ -136,10 +136,19 @@ def new_connector(name: str, into: Path | None) -> str:
     return f"{folder} made. Edit manifest.yaml and fixtures/, then run `supplyhub connector check {name}`."
 
 
-def check_connectors(name: str | None, say: Say) -> bool:
-    """Run the contract kit on one connector, or on all; True when green."""
-    results = [kit.check(each, say=say) for each in ([name] if name else kit.all_names())]  # all run, then judge
-    return all(results)
+async def check_connectors(name: str | None, say: Say) -> bool:
+    """Run the contract kit on one connector (a name, or the path of a folder), or on all; True when none failed."""
+    if name is None:
+        targets: list[str | Path] = [about.id for about in connectors.api.describe_all()]
+    else:
+        targets = [Path(name) if "/" in name else name]
+    green = True
+    for target in targets:
+        say(str(target))
+        for result in await kit.check(target):
+            say(f"  {result.outcome:<8} {result.check}{': ' + result.detail if result.detail else ''}")
+            green = green and result.outcome != "failed"
+    return green
 
 
 async def try_connector(name: str, config: dict[str, Any], secrets: dict[str, Any], say: Say) -> bool:
