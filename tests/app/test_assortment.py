@@ -39,12 +39,16 @@ from hub.app.assortment.items import fully_booked
 from hub.app.assortment.model import bilingual, pack_in_english
 from hub.app.assortment.tables import PHARMACY_COLUMNS, PHARMACY_MAPPING, REFERENCE_MAPPING, without_barcode
 from hub.kernel.types import DeliveryMode, Kind, gtin14
+from pricing import parity
+from pricing.contracts import OfferPrice
+from pricing.units import read_pack
 
 SUPPLIERS = [key for key, vendor in VENDORS.items() if vendor.role == "supply"]
 WOO = [key for key, vendor in VENDORS.items() if vendor.connector == "woocommerce"]
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 TODAY = date(2026, 11, 22)
 G = "{http://base.google.com/ns/1.0}"
+DC = "{http://purl.org/dc/elements/1.1/}"
 
 
 def everything() -> list[SampleItem]:
@@ -311,20 +315,33 @@ def test_a_clinic_service_carries_price_city_department_and_both_names() -> None
         assert len(resource["id"]) <= 64
 
 
-def test_reference_verdicts_follow_from_the_prices() -> None:
-    offers: dict[str, list[Decimal]] = {}
-    for vendor in (SHOP, GROCERY, PHARMACY):
-        for item in goods(vendor):
-            offers.setdefault(str(item.gtin), []).append(item.price)
-    for reference in references():
-        gaps = [(ours - reference.price) / reference.price for ours in offers[reference.gtin]]
-        if reference.verdict == "pass":
-            assert max(gaps) <= Decimal("0.05"), reference
-        elif reference.verdict == "breach":
-            assert min(gaps) > Decimal("0.05"), reference
+def test_every_reference_leads_to_the_verdict_it_was_authored_for() -> None:
+    """Judged by the parity rules themselves, with the capture times that the feed writes, for every vendor's offer."""
+    captured = {
+        row.findtext(f"{G}gtin"): datetime.fromisoformat(row.findtext(f"{DC}date") or "")
+        for row in ElementTree.fromstring(assortment.reference_feed(NOW)).findall("./channel/item")
+    }
+    authored = {reference.gtin: reference for reference in references()}
+    wrong = []
+    for item in (item for vendor in (SHOP, GROCERY, PHARMACY) for item in goods(vendor) if item.gtin in authored):
+        reference = authored[str(item.gtin)]
+        observed = parity.Reference(
+            id=1,
+            total=reference.price,
+            currency="CNY",
+            pack=read_pack(reference.pack),
+            condition="ordinary",
+            offer=("大集参考商城", "CN", ""),
+            captured_at=captured[reference.gtin],
+        )
+        offer = OfferPrice(listing_id=1, product_id=1, price=item.price, currency="CNY", pack=item.pack)
+        found = parity.judge(offer, [observed], NOW, timedelta(days=7))
+        if found.verdict != reference.verdict:
+            wrong.append((item.sku, reference, found))
+    assert wrong == []
     counts = Counter(reference.verdict for reference in references())
     assert counts["pass"] > 80 and counts["breach"] > 10 and counts["unknown"] > 4
-    assert sum(counts.values()) == 120 == len({reference.gtin for reference in references()})
+    assert sum(counts.values()) == 120 == len(authored)
 
 
 def test_the_boundary_products_stand_at_exactly_five_and_five_point_oh_one_percent() -> None:
