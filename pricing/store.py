@@ -354,7 +354,8 @@ async def hold_under_policies(tx: Tx, case_ids: list[int] | None, mall_id: int |
         "ON p.threshold_pct = c.threshold_pct AND p.gross_pct = c.gross_pct AND p.action <> 'observe' "
         "WHERE c.status = 'open' AND ($1::bigint[] IS NULL OR c.id = ANY($1)) "
         "AND ($3::bigint IS NULL OR p.mall_id = $3) ON CONFLICT (mall_id, case_id) DO UPDATE SET "
-        "action = EXCLUDED.action, since = EXCLUDED.since, ended_at = NULL WHERE pricing_holds.ended_at IS NOT NULL AND pricing_holds.reviewed_at IS NULL",
+        "action = EXCLUDED.action, since = EXCLUDED.since, ended_at = NULL "
+        "WHERE pricing_holds.ended_at IS NOT NULL AND pricing_holds.reviewed_at IS NULL",
         case_ids,
         tx.now,
         mall_id,
@@ -469,7 +470,8 @@ async def cases_without_rule(tx: Tx, threshold: Decimal, gross: Decimal) -> list
     """Open cases under limits that are neither the given standing ones nor any mall's."""
     rows = await tx.fetch(
         "SELECT id FROM pricing_cases c WHERE status = 'open' AND (threshold_pct, gross_pct) <> ($1, $2) "
-        "AND NOT EXISTS (SELECT 1 FROM pricing_policies p WHERE (p.threshold_pct, p.gross_pct) = (c.threshold_pct, c.gross_pct))",
+        "AND NOT EXISTS (SELECT 1 FROM pricing_policies p "
+        "WHERE (p.threshold_pct, p.gross_pct) = (c.threshold_pct, c.gross_pct))",
         threshold,
         gross,
     )
