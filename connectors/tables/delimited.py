@@ -12,12 +12,14 @@ from connectors.tables.records import Row
 
 
 class _Lines:
-    """The physical lines of a text, none longer than the cap; remembers whether the end was reached."""
+    """The physical lines of a text, none longer than the cap; remembers whether the end was reached
+    and whether the last line had an end of its own."""
 
     def __init__(self, text: io.TextIOWrapper, limits: Limits) -> None:
         self._text = text
         self._cap = limits.record_bytes
         self.ended = False
+        self.unended = False
 
     def __iter__(self) -> _Lines:
         return self
@@ -29,6 +31,7 @@ class _Lines:
             raise StopIteration
         if len(line) >= self._cap:
             raise too_large(f"a line is longer than {self._cap} characters", "line_too_long")
+        self.unended = not line.endswith(("\n", "\r"))
         return line
 
 
@@ -54,4 +57,4 @@ def rows(text: io.TextIOWrapper, delimiter: str, limits: Limits) -> Iterator[Row
         if lines.ended:  # an ordinary row never needs to see the end of the file
             yield Row(cells, "a quoted cell is still open at the end of the file; it may be truncated", lost=True)
             return
-        yield Row(cells)
+        yield Row(cells, unended=lines.unended)

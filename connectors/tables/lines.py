@@ -25,6 +25,7 @@ def records(text: io.TextIOWrapper, limits: Limits) -> Iterator[Record]:
     while line := text.readline(cap):
         if len(line) >= cap:
             raise too_large(f"a line is longer than {cap} characters", "line_too_long")
+        unended = not line.endswith(("\n", "\r"))
         line = line.strip().lstrip("\ufeff")
         if not line:
             continue
@@ -34,7 +35,7 @@ def records(text: io.TextIOWrapper, limits: Limits) -> Iterator[Record]:
         try:
             value = _decoder.decode(line)
         except (ValueError, RecursionError) as error:
-            yield Record(number, {"line": line[:2000]}, f"the line is not JSON: {error}")
+            yield Record(number, {"line": line[:2000]}, f"the line is not JSON: {error}", lost=unended)
             continue
         if not isinstance(value, dict):
             yield Record(number, {"line": line[:2000]}, "the line is not a JSON object")

@@ -77,6 +77,7 @@ class _Items:
         self._at: int | None = None  # depth of the record element we are in
         self._fields: dict[str, str] = {}
         self._size = 0
+        self._leaf = False
 
     def start(self, name: str, attributes: Attributes) -> None:
         local = name.rpartition("}")[2]
@@ -89,6 +90,7 @@ class _Items:
             for key, value in attributes.items():
                 self._put(f"{self._name()}@{key.rpartition('}')[2]}", value)
         self._texts.clear()
+        self._leaf = True
 
     def text(self, data: str) -> None:
         if self._at is not None:
@@ -102,8 +104,9 @@ class _Items:
                 self._at = None
             else:
                 value = "".join(self._texts).strip()
-                if value:
+                if value or self._leaf:  # an empty leaf keeps its place among its equals
                     self._put(self._name(), value)
+        self._leaf = False
         self._texts.clear()
         self._path.pop()
 

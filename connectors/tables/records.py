@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from connectors.tables.limits import Limits, too_large, unreadable
 from connectors.tables.text import DAMAGED
@@ -29,6 +30,7 @@ class Row:
     cells: list[str]
     reason: str = ""
     lost: bool = False
+    unended: bool = False  # the file's last line, without a line end
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Header:
 
 
 def plain(name: str) -> str:
-    """A column name as it is compared: no surrounding space, no case, no byte order mark."""
-    return name.strip().lstrip("\ufeff").strip().casefold()
+    """A column name as it is compared: no surrounding space, no case, `image link` the same as `image_link`."""
+    return name.strip().lstrip("\ufeff").strip().casefold().replace("_", " ")
 
 
 def named(rows: Iterable[Row], header: Header, limits: Limits) -> Iterator[Record]:
@@ -59,19 +61,19 @@ def named(rows: Iterable[Row], header: Header, limits: Limits) -> Iterator[Recor
     width = len(names)
     if width > limits.columns:
         raise too_large(f"the table has {width} columns; at most {limits.columns} are read", "too_many_columns")
-    number = 0
-    for row in _chain(first, source):
-        number += 1
+    for number, row in enumerate(chain(first, source), 1):
         if number > limits.rows:
             raise too_large(f"the table has more than {limits.rows} rows", "too_many_rows")
         cells = row.cells
         fields = dict(zip(names, cells, strict=False))
-        reason = row.reason
+        reason, lost = row.reason, row.lost
         if not reason and len(cells) != width:
             reason = _ragged(cells, width)
+            if reason and row.unended and len(cells) < width:
+                reason, lost = "the file breaks off within this row; it is truncated", True
         if not reason:
             reason = trouble(cells, limits)
-        yield Record(number, fields, reason, row.lost)
+        yield Record(number, fields, reason, lost)
 
 
 def trouble(values: Iterable[str], limits: Limits) -> str:
@@ -93,7 +95,7 @@ def _ragged(cells: list[str], width: int) -> str:
 
 def _find_header(rows: Iterator[Row], wanted: frozenset[str], limits: Limits) -> tuple[list[str], list[Row]]:
     """The column names and the rows already read that come after them."""
-    names = {plain(name) for name in wanted}
+    names = {plain(name): name for name in wanted}
     seen: list[Row] = []
     best, best_hits = -1, 0
     for row in rows:
@@ -102,7 +104,7 @@ def _find_header(rows: Iterator[Row], wanted: frozenset[str], limits: Limits) ->
                 f"the table has {len(row.cells)} columns; at most {limits.columns} are read", "too_many_columns"
             )
         seen.append(row)
-        hits = len(names.intersection(map(plain, row.cells))) if names and not row.reason else 0
+        hits = len(names.keys() & set(map(plain, row.cells))) if names and not row.reason else 0
         if hits > best_hits:
             best, best_hits = len(seen) - 1, hits
         if (not names) or hits == len(names) or len(seen) >= _HEADER_SEARCH:
@@ -117,22 +119,19 @@ def _find_header(rows: Iterator[Row], wanted: frozenset[str], limits: Limits) ->
             "no_header",
         )
     best = max(best, 0)
-    return _unique(seen[best].cells), seen[best + 1 :]
+    return _unique(seen[best].cells, names), seen[best + 1 :]
 
 
-def _unique(cells: list[str]) -> list[str]:
-    """Header cells as names: trimmed, the second `Price` called `Price[2]`, an empty one by its position."""
+def _unique(cells: list[str], wanted: dict[str, str]) -> list[str]:
+    """Header cells as names, in the mapping's spelling where it asks for them: trimmed, the second `Price` called
+    `Price[2]`, an empty one by its position."""
     while cells and not cells[-1].strip():
         cells = cells[:-1]
     counts: dict[str, int] = {}
     names = []
     for position, cell in enumerate(cells, 1):
         name = cell.strip().lstrip("\ufeff").strip() or f"column {position}"
+        name = wanted.get(plain(name), name)
         count = counts[name] = counts.get(name, 0) + 1
         names.append(name if count == 1 else f"{name}[{count}]")
     return names
-
-
-def _chain(first: Iterable[Row], rest: Iterable[Row]) -> Iterator[Row]:
-    yield from first
-    yield from rest

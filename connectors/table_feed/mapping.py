@@ -1,0 +1,320 @@
+"""From a feed's record to a canonical listing. Pure: the time is an argument.
+
+The map is compiled once per pull. Each record's content cells are fingerprinted first; when the hub keeps the same
+fingerprint for that SKU, only the stock cells are read again. Every record ends in exactly one of listings,
+unchanged, bad and `skipped` (rows that are no sellable thing by the preset's design, such as a parent product)."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from connectors.contracts import BadRow, ListingIn, StockFigure
+from connectors.mapping import Mapped, bad_row, plain_text
+from connectors.table_feed import values
+from connectors.table_feed.config import ColumnSpec, FeedConfig
+from connectors.tables import Record
+from hub.kernel.types import Level
+
+_STOCK = ("on_hand", "level", "location", "version", "reported_at")
+_AMOUNTS = ("price", "shipping", "coupon")
+_LONGEST = {"title": 500, "title_en": 500, "description": 4000, "category": 120, "brand": 120, "pack": 120}
+_NUMBERED = re.compile(r"\[\d+\]$")
+_listing = ListingIn.__pydantic_validator__.validate_python
+
+Fields = Mapping[str, str]
+Read = Callable[[Fields], Any]
+
+
+class FeedMapper:
+    """The compiled map of one connection."""
+
+    def __init__(self, config: FeedConfig) -> None:
+        self._config = config
+        self._prepare = config.chosen.prepare
+        self._content = [(n, _reader(n, s, config)) for n, s in config.map.items() if n not in (*_STOCK, *_AMOUNTS)]
+        self._amounts = [(n, *_amount_reader(n, s, config)) for n, s in config.map.items() if n in _AMOUNTS]
+        self._stock = [(n, _reader(n, s, config)) for n, s in config.map.items() if n in _STOCK]
+        self._attributes = [(name, _reader("", spec, config)) for name, spec in config.attributes.items()]
+        self._sku = _reader("vendor_sku", config.map["vendor_sku"], config)
+        content = [s for n, s in config.map.items() if n not in _STOCK] + list(config.attributes.values())
+        self._inputs = tuple(dict.fromkeys(column for spec in content for column in spec.sources))
+        every = [*config.map.values(), *config.attributes.values()]
+        self.columns = frozenset(c for spec in every for c in spec.sources if not c.startswith("=")) | frozenset(
+            config.chosen.reads
+        )
+        self._patterns = [re.compile(fnmatch.translate(pattern)) for pattern in config.ignore]
+        self._ignored: set[str] = set(self.columns)  # grows: a column is judged once
+        self._salt = hashlib.blake2b(config.model_dump_json().encode(), digest_size=16).digest()
+        self._base = {"kind": config.kind, "mode": config.mode, "currency": config.currency}
+
+    @property
+    def required(self) -> tuple[tuple[str, ...], ...]:
+        """For each field that no listing can do without: the file's columns of which one must exist."""
+        needed = []
+        for name in ("vendor_sku", "title", "price"):
+            sources = self._config.map[name].sources
+            if sources and not any(column.startswith("=") for column in sources):
+                needed.append(sources)
+        return tuple(needed)
+
+    def prepared(self, record: Record, now: datetime) -> dict[str, str] | None:
+        """The record's cells with the preset's derived columns; None when the row is skipped by design."""
+        if self._prepare is None:
+            return record.fields
+        made = self._prepare(record.fields, now, self._config.zone)
+        return dict(made) if made is not None else None
+
+    def sku(self, fields: Fields) -> str | None:
+        """The SKU as it will be stored, or None when the record has none."""
+        value = self._sku(fields)
+        return value.strip()[:128] or None if isinstance(value, str) else None
+
+    def digest(self, fields: Fields) -> bytes:
+        """Fingerprint of every cell but stock that the map reads."""
+        cells: list[Any] = [fields.get(column) for column in self._inputs]
+        if self._prepare is not None:
+            cells.append([item for item in fields.items() if item[0].startswith("=attribute ")])
+        return hashlib.blake2b(orjson.dumps(cells), digest_size=16, key=self._salt).digest()
+
+    def page(
+        self,
+        records: Sequence[tuple[Record, dict[str, str] | ValueError | None]],
+        known: Mapping[str, bytes] | None = None,
+    ) -> Mapped:
+        """Map one page of records with their prepared cells (or why preparing failed, or None for a skipped one)."""
+        out = Mapped([], [], [], [], set())
+        taken: set[str] = set()
+        for record, fields in records:
+            if fields is None:
+                continue
+            self._look_for_drift(record.fields, out.drift)
+            if isinstance(fields, ValueError):
+                out.bad.append(self._bad(record, str(fields)))
+                continue
+            try:
+                self._one(record, fields, known, taken, out)
+            except ValidationError as error:
+                first = error.errors(include_url=False, include_context=False)[0]
+                pointer = "".join(f"/{part}" for part in first["loc"])
+                out.bad.append(self._bad(record, first["msg"][:300], pointer, self.sku(fields)))
+            except _FieldError as error:
+                out.bad.append(self._bad(record, str(error)[:300], f"/{error.field}", self.sku(fields)))
+        return out
+
+    def _one(
+        self, record: Record, fields: Fields, known: Mapping[str, bytes] | None, taken: set[str], out: Mapped
+    ) -> None:
+        sku = self.sku(fields)
+        if sku is not None and sku in taken:
+            out.bad.append(self._bad(record, "the file holds this SKU twice", "/vendor_sku", sku))
+            return
+        digest = self.digest(fields)
+        if known is not None and sku is not None and known.get(sku) == digest:
+            stock = self._stock_of(fields)
+            when = stock.get("reported_at")
+            level = stock.get("level")
+            out.unchanged.append(
+                StockFigure(
+                    sku,
+                    stock.get("on_hand"),
+                    Level(level) if level is not None else None,
+                    stock.get("location", ""),
+                    stock.get("version"),
+                    when,
+                )
+            )
+            taken.add(sku)
+            return
+        listing = self.listing(fields)
+        out.listings.append(listing)
+        out.digests.append(digest)
+        taken.add(listing.vendor_sku)
+
+    def listing(self, fields: Fields) -> ListingIn:
+        """The canonical listing of one record; raises ValidationError or a ValueError that names the field."""
+        made: dict[str, Any] = dict(self._base)
+        for name, read in self._content:
+            value = read(fields)
+            if value is not None:
+                made[name] = value
+        said: str | None = None
+        for name, read_amount, decimal in self._amounts:
+            raw = read_amount(fields)
+            if raw is None:
+                continue
+            try:
+                digits, currency = values.amount(raw, decimal)
+            except ValueError as error:
+                raise _FieldError(str(error), name) from None
+            made[name] = digits
+            if currency is not None:
+                if said not in (None, currency):
+                    raise _FieldError(f"the amounts are in {said} and {currency}", name)
+                said = currency
+        if said is not None:
+            mapped = "currency" in self._config.map and self._config.map["currency"].sources
+            if mapped and made["currency"] != said:
+                raise _FieldError(f"the price says {said}, the currency column {made['currency']}", "currency")
+            made["currency"] = said
+        made.update(self._stock_of(fields))
+        attributes = {name: str(value)[:500] for name, read in self._attributes if (value := read(fields)) is not None}
+        if self._prepare is not None:
+            attributes |= {k.removeprefix("=attribute "): v for k, v in fields.items() if k.startswith("=attribute ")}
+        if attributes:
+            made["attributes"] = attributes
+        listing: ListingIn = _listing(made)
+        return listing
+
+    def _stock_of(self, fields: Fields) -> dict[str, Any]:
+        made = {name: value for name, read in self._stock if (value := read(fields)) is not None}
+        if "on_hand" in made:
+            made.pop("level", None)  # a count says more than a level
+        return made
+
+    def _look_for_drift(self, fields: Fields, drift: set[str]) -> None:
+        """Columns that the map neither uses nor ignores."""
+        if fields.keys() <= self._ignored:
+            return
+        for name in fields.keys() - self._ignored:
+            bare = _NUMBERED.sub("", name)
+            if bare in self.columns or any(pattern.match(bare) for pattern in self._patterns):
+                self._ignored.add(name)
+            else:
+                drift.add(name[:200])
+
+    def _bad(self, record: Record, reason: str, pointer: str = "", sku: str | None = None) -> BadRow:
+        """A quarantine row that says which row of the file it was."""
+        return bad_row({"row": record.number, **_printable(record.fields)}, reason, pointer, sku)
+
+    def refused(self, record: Record) -> BadRow:
+        """The quarantine row of a record that the reader itself could not trust."""
+        sku = None
+        if not record.lost:
+            value = record.fields.get(self._config.map["vendor_sku"].sources[0], "") if self._has_sku_column else ""
+            sku = value if value and value.isprintable() else None
+        return self._bad(record, record.reason, "", sku)
+
+    @property
+    def _has_sku_column(self) -> bool:
+        return bool(self._config.map["vendor_sku"].sources)
+
+
+class _FieldError(ValueError):
+    """A cell that cannot become its field."""
+
+    def __init__(self, reason: str, field: str) -> None:
+        super().__init__(reason)
+        self.field = field
+
+
+def _printable(fields: Fields) -> dict[str, str]:
+    """Cells as they can be stored: undecodable bytes shown as U+FFFD, each cell cut to a readable length."""
+    return {
+        name.encode("utf-8", "replace").decode()[:200]: value[:500].encode("utf-8", "replace").decode()
+        for name, value in list(fields.items())[:60]
+    }
+
+
+def header_names(mapper: FeedMapper) -> frozenset[str]:
+    """The column names by which the header row is recognised."""
+    return mapper.columns
+
+
+def missing_columns(mapper: FeedMapper, records: Sequence[Record]) -> list[str]:
+    """The required columns that none of these records has, in words."""
+    have = {name for record in records for name in record.fields}
+    return [" or ".join(group) for group in mapper.required if not have.intersection(group)]
+
+
+# Reading one field --------------------------------------------------------------------------------------------
+
+
+def _reader(field: str, spec: ColumnSpec, config: FeedConfig) -> Read:
+    """A function from a record's cells to the value of `field`, None for nothing."""
+    if "constant" in spec.model_fields_set:
+        constant = spec.constant
+        return lambda _fields: constant
+    raw = _raw_reader(spec)
+    convert = _converter(field, spec, config)
+    default = spec.default
+    if convert is None:
+        if default is None:
+            return raw
+        return lambda fields: default if (cell := raw(fields)) is None else cell
+
+    def read(fields: Fields) -> Any:
+        cell = raw(fields)
+        if cell is None:
+            return default
+        try:
+            return convert(cell)
+        except ValueError as error:
+            raise _FieldError(str(error), field or "attributes") from None
+
+    return read
+
+
+def _raw_reader(spec: ColumnSpec) -> Callable[[Fields], str | None]:
+    """The trimmed cell, None when it is empty."""
+    sources, cut, join = spec.sources, spec.first_of, spec.join
+    if len(sources) == 1 and cut is None:
+        column = sources[0]
+
+        def one(fields: Fields) -> str | None:
+            return fields.get(column, "").strip() or None
+
+        return one
+
+    def several(fields: Fields) -> str | None:
+        cells = [cell for column in sources if (cell := fields.get(column, "").strip())]
+        if not cells:
+            return None
+        text = join.join(cells) if join is not None else cells[0]
+        return (text.partition(cut)[0].strip() or None) if cut is not None else text
+
+    return several
+
+
+def _converter(field: str, spec: ColumnSpec, config: FeedConfig) -> Callable[[str], Any] | None:
+    if spec.values:
+        table: dict[str, Any] = {key.strip().casefold(): value for key, value in spec.values.items()}
+        return lambda raw: values.word(raw, table, field or "value")
+    words: dict[str, Mapping[str, object]] = {
+        "level": values.LEVELS,
+        "active": values.FLAGS,
+        "kind": values.KINDS,
+        "mode": values.MODES,
+    }
+    if field in words:
+        known = dict(words[field])
+        return lambda raw: values.word(raw, known, field)
+    if field in ("on_hand", "version"):
+        return values.count
+    if field == "reported_at":
+        zone = config.zone
+        return lambda raw: values.instant(raw, zone)
+    longest = _LONGEST.get(field)
+    if spec.html:
+        return lambda raw: (text := plain_text(raw)) and text[:longest]
+    if longest is not None:
+        return lambda raw: raw[:longest]
+    return None
+
+
+def _amount_reader(field: str, spec: ColumnSpec, config: FeedConfig) -> tuple[Callable[[Fields], str | None], str]:
+    read = _reader("", spec.model_copy(update={"values": {}}), config)
+    decimal = spec.decimal or config.decimal
+
+    def text(fields: Fields) -> str | None:
+        value = read(fields)
+        return None if value is None else str(value)
+
+    return text, decimal
