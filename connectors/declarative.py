@@ -6,40 +6,32 @@ runs out. Walking the pages of a pull lives in connectors.paging."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from connectors import jsonio
 from connectors.base import Adapter
-from connectors.calling import Answer, OutOfStock, Refused
+from connectors.calling import OutOfStock, Refused
 from connectors.contracts import (
     BadRow,
-    Capability,
     Cursor,
-    ListingIn,
     OrderUpdate,
     Page,
     PurchaseOrder,
-    PushContent,
-    PushReceived,
     Receipt,
     ReceiptStatus,
     ShipmentStatus,
-    StockReport,
 )
-from connectors.manifest import BodyValue, FromConfig, Manifest, Param, PlaceOrders, Pull, Push, PushTopic, TrackOrders
-from connectors.mapping import Mapped, Mapper, bad_row, compile_reading
+from connectors.filling import fill_body, fill_params, order_document
+from connectors.manifest import Manifest, PlaceOrders, Pull, TrackOrders
+from connectors.mapping import Mapped, Mapper
 from connectors.paging import PageOfRecords, walk
 from connectors.paths import compile_path
+from connectors.push import ReceivesByManifest
 from hub.kernel import clock
-from hub.kernel.errors import Broken, Malformed, NotFound, Unauthorized
+from hub.kernel.errors import Broken, NotFound
 
 _when: TypeAdapter[datetime] = TypeAdapter(datetime)
 
@@ -217,124 +209,6 @@ class TracksByManifest(Adapter):
         )
 
 
-class ReceivesByManifest(Adapter):
-    """ReceivesPush by the manifest's `push`."""
-
-    @property
-    def pushing(self) -> Push:
-        assert self.manifest.push is not None, "the manifest has no push"
-        return self.manifest.push
-
-    def verify(self, headers: Mapping[str, str], body: bytes) -> PushReceived:
-        """Check the signature over the raw bytes, in constant time."""
-        spec = self.pushing
-        lower = {name.lower(): value for name, value in headers.items()}
-        check_signature(spec, self.secrets_of_push(), lower, body)
-        document = self._document(body) if spec.id is not None or spec.topic is not None else None
-        topic = lower.get((spec.topic_header or "").lower(), "")
-        if spec.topic is not None:
-            topic = _text(compile_path(spec.topic)(document)) or ""
-        external = lower.get((spec.id_header or "").lower(), "")
-        if spec.id is not None:
-            external = _text(compile_path(spec.id)(document)) or ""
-        if not external:
-            external = hashlib.sha256(topic.encode() + b"\0" + body).hexdigest()
-        return PushReceived(external_id=external[:200], topic=topic[:200])
-
-    def secrets_of_push(self) -> list[str]:
-        """The signing secrets now valid (one; more during a rotation, separated by commas). NotFound when the
-        connection has none: a push endpoint without a secret does not exist."""
-        value = self.secrets.get(self.pushing.hmac_sha256.secret)
-        found = [part for part in (value.get_secret_value() if value else "").split(",") if part]
-        if not found:
-            raise NotFound("there is no such push address", code="no_push")
-        return found
-
-    def parse_push(self, topic: str, body: bytes) -> PushContent:
-        """What the verified body means; a topic that the manifest does not name has no effect."""
-        spec = self.pushing.topics.get(topic)
-        if spec is None or spec.means == "ignored":
-            return PushContent()
-        document = self._document(body)
-        records = compile_path(spec.records)(document)
-        return self.content(spec, records if isinstance(records, list) else [records])
-
-    def content(self, spec: PushTopic, records: Sequence[Any]) -> PushContent:
-        """The records of a push in our words."""
-        if spec.means == "listings":
-            mapping = self.manifest.pull_listings
-            assert mapping is not None, "a push of listings needs the map of pull_listings"
-            mapped = Mapper(mapping.map, self.config, ignore=mapping.ignore).page(records)
-            return PushContent(listings=tuple(mapped.listings), stock=stock_of(mapped.listings), bad=tuple(mapped.bad))
-        if spec.means == "stock":
-            return self._stock(spec, records)
-        return self._orders(spec, records)
-
-    def _stock(self, spec: PushTopic, records: Sequence[Any]) -> PushContent:
-        getters = {name: compile_reading(name, reading, self.config) for name, reading in spec.map.items()}
-        good: list[StockReport] = []
-        bad: list[BadRow] = []
-        for record in records:
-            try:
-                values = {name: get(record) for name, get in getters.items()}
-                good.append(StockReport.model_validate({k: v for k, v in values.items() if v is not None}))
-            except (ValidationError, ValueError) as error:
-                bad.append(bad_row(record, _short(error)))
-        return PushContent(stock=tuple(good), bad=tuple(bad))
-
-    def _orders(self, spec: PushTopic, records: Sequence[Any]) -> PushContent:
-        getters = {name: compile_reading(name, reading, self.config) for name, reading in spec.map.items()}
-        good: list[OrderUpdate] = []
-        bad: list[BadRow] = []
-        for record in records:
-            try:
-                values = {name: get(record) for name, get in getters.items()}
-                raw = str(values.get("status") if values.get("status") is not None else "")
-                values |= {"status": self.manifest.statuses.get(raw, ShipmentStatus.UNKNOWN), "raw_status": raw}
-                good.append(OrderUpdate.model_validate({k: v for k, v in values.items() if v is not None}))
-            except (ValidationError, ValueError) as error:
-                bad.append(bad_row(record, _short(error)))
-        return PushContent(orders=tuple(good), bad=tuple(bad))
-
-    def _document(self, body: bytes) -> Any:
-        try:
-            return jsonio.loads(body, self.manifest.http.max_depth)
-        except ValueError as error:
-            raise Malformed(f"the push is not JSON: {error}", code="bad_json") from None
-
-
-def stock_of(listings: Sequence[ListingIn]) -> tuple[StockReport, ...]:
-    """The stock that pushed listings report; only those that say their own time, for order cannot be told else."""
-    return tuple(
-        StockReport(
-            vendor_sku=listing.vendor_sku,
-            location=listing.location,
-            on_hand=listing.on_hand,
-            level=listing.level,
-            version=listing.version,
-            reported_at=listing.reported_at,
-        )
-        for listing in listings
-        if listing.reported_at is not None and (listing.on_hand is not None or listing.level is not None)
-    )
-
-
-def check_signature(spec: Push, secrets: Sequence[str], headers: Mapping[str, str], body: bytes) -> None:
-    """Raises Unauthorized unless one of `secrets` signed exactly these bytes. Header names are lower case."""
-    signature = spec.hmac_sha256
-    given = headers.get(signature.header.lower(), "").strip()
-    if not given or not given.startswith(signature.prefix):
-        raise Unauthorized("the push is not signed", code="bad_signature")
-    text = given[len(signature.prefix) :]
-    try:
-        mac = bytes.fromhex(text) if signature.encoding == "hex" else base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error):
-        raise Unauthorized("the push's signature cannot be read", code="bad_signature") from None
-    good = [hmac.compare_digest(hmac.digest(secret.encode(), body, "sha256"), mac) for secret in secrets]
-    if not any(good):
-        raise Unauthorized("the push's signature is wrong", code="bad_signature")
-
-
 def class_for(manifest: Manifest) -> type[Adapter]:
     """The class of a system that needs no code: the pieces that its manifest has sections for."""
     pieces: list[type[Adapter]] = []
@@ -347,56 +221,6 @@ def class_for(manifest: Manifest) -> type[Adapter]:
     if manifest.push is not None:
         pieces.append(ReceivesByManifest)
     return type(f"Declared_{manifest.id}", tuple(pieces) or (Adapter,), {})
-
-
-CAPABILITY_OF = {
-    "pull_listings": Capability.PULLS_LISTINGS,
-    "place_orders": Capability.PLACES_ORDERS,
-    "track_orders": Capability.TRACKS_ORDERS,
-    "push": Capability.RECEIVES_PUSH,
-}
-
-
-# Bodies -------------------------------------------------------------------------------------------------------
-
-
-def order_document(po: PurchaseOrder, key: str) -> dict[str, Any]:
-    """What the paths of an order's body see: the purchase order as JSON values, and the key."""
-    return {**po.model_dump(mode="json"), "key": key}
-
-
-def fill_body(spec: Mapping[str, Any], document: Any, config: Mapping[str, Any]) -> Any:
-    """A JSON body from a nested map: a bare string is a path into `document`; {const}, {config} and
-    {each, map} say what they are; other objects nest. Missing values are left out."""
-    made = {name: _body_value(value, document, config) for name, value in spec.items()}
-    return {name: value for name, value in made.items() if value is not None}
-
-
-def _body_value(spec: Any, document: Any, config: Mapping[str, Any]) -> Any:
-    if isinstance(spec, str):
-        return compile_path(spec)(document)
-    if isinstance(spec, list):
-        return [_body_value(item, document, config) for item in spec]
-    if not isinstance(spec, dict):
-        return spec
-    if not spec.keys() <= BodyValue.model_fields.keys() or not spec:
-        return fill_body(spec, document, config)
-    value = BodyValue.model_validate(spec)
-    if value.each is not None:
-        return [fill_body(value.map, item, config) for item in compile_path(value.each)(document) or []]
-    if value.config is not None:
-        return config.get(value.config)
-    return compile_path(value.path)(document) if value.path is not None else value.const
-
-
-def fill_params(params: Mapping[str, Param], config: Mapping[str, Any]) -> dict[str, Any]:
-    """Query parameters with settings filled in; those that are not set are left out."""
-    made = {name: config.get(p.config) if isinstance(p, FromConfig) else p for name, p in params.items()}
-    return {
-        name: ("true" if value else "false") if isinstance(value, bool) else value
-        for name, value in made.items()
-        if value is not None and value != ""
-    }
 
 
 def _instant(raw: Any) -> datetime:
@@ -413,11 +237,4 @@ def _text(raw: Any) -> str | None:
     return str(raw) if isinstance(raw, str | int) and raw != "" else None
 
 
-def _short(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_context=False)[0]
-        return f"{'/'.join(map(str, first['loc']))}: {first['msg']}"[:300]
-    return str(error)[:300]
-
-
-__all__ = ["Answer", "PlacesByManifest", "PullsByManifest", "ReceivesByManifest", "TracksByManifest", "class_for"]
+__all__ = ["PlacesByManifest", "PullsByManifest", "ReceivesByManifest", "TracksByManifest", "class_for", "page_of"]

@@ -15,7 +15,8 @@ from typing import Any
 
 from connectors.calling import Answer, Caller
 from connectors.contracts import Cursor
-from connectors.manifest import FromConfig, Incremental, Manifest, Paginate, Pull
+from connectors.filling import fill_params
+from connectors.manifest import Incremental, Manifest, Paginate, Pull
 from connectors.paths import compile_path
 from hub.kernel.errors import Broken, Misconfigured
 
@@ -130,16 +131,11 @@ def page_size(pages: Paginate, config: Mapping[str, Any]) -> int:
 
 
 def _params(spec: Pull, config: Mapping[str, Any], since: str | None) -> dict[str, Any]:
-    made = {name: config.get(p.config) if isinstance(p, FromConfig) else p for name, p in spec.params.items()}
+    made = fill_params(spec.params, config)
     if since is not None and spec.incremental is not None:
-        rule = spec.incremental
-        made |= {name: config.get(p.config) if isinstance(p, FromConfig) else p for name, p in rule.params.items()}
-        made[rule.param] = since_value(rule, datetime.fromisoformat(since))
-    return {
-        name: ("true" if value else "false") if isinstance(value, bool) else value
-        for name, value in made.items()
-        if value is not None and value != ""
-    }
+        made |= fill_params(spec.incremental.params, config)
+        made[spec.incremental.param] = since_value(spec.incremental, datetime.fromisoformat(since))
+    return made
 
 
 def since_value(rule: Incremental, since: datetime) -> str:

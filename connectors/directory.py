@@ -1,0 +1,200 @@
+"""Vendors and their connections: made, looked up, and opened as connector objects."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Literal
+
+import asyncpg
+import httpx
+from pydantic import SecretStr
+
+from connectors import base, guards, manifest, store
+from connectors.base import Adapter, Known
+from connectors.contracts import Capability, ConnectionView
+from connectors.manifest import FromConfig, Manifest
+from hub.kernel import secrets as sealing
+from hub.kernel.db import Tx, uow
+from hub.kernel.egress import check_url
+from hub.kernel.errors import Conflict, Misconfigured, NotFound, Rejected
+from hub.kernel.http import client
+
+
+async def add_vendor(tx: Tx, name: str, name_en: str = "") -> int:
+    """A new vendor's id. Raises Conflict when the name is taken."""
+    vendor_id = await store.add_vendor(tx, name, name_en)
+    if vendor_id is None:
+        raise Conflict(f"there is a vendor named {name!r} already", code="vendor_exists")
+    return vendor_id
+
+
+async def vendor_name(tx: Tx, vendor_id: int) -> str:
+    """The vendor's name. Raises NotFound."""
+    row = await store.vendor(tx, vendor_id)
+    if row is None:
+        raise NotFound("there is no such vendor", code="no_vendor")
+    return str(row["name"])
+
+
+async def list_vendors(tx: Tx, after: int = 0, limit: int = 100_000) -> list[dict[str, Any]]:
+    """Vendors by id: id, name, name_en, created_at, connections (how many)."""
+    return [dict(row) for row in await store.vendor_rows(tx, after, limit)]
+
+
+async def add_connection(
+    tx: Tx,
+    *,
+    vendor_id: int,
+    connector: str,
+    name: str,
+    config: Mapping[str, Any],
+    secrets: Mapping[str, str],
+    role: Literal["supply", "reference"] = "supply",
+    sync_every_s: int = 900,
+    defaults: Mapping[str, Any] | None = None,
+) -> int:
+    """A new connection's id; its first pull is due at once. The settings and secrets must be those that the
+    connector's manifest declares, and its URLs must be addresses that the egress guard lets through.
+
+    Raises Rejected (what is wrong with the settings), NotFound (vendor or connector), Conflict (name taken)."""
+    await vendor_name(tx, vendor_id)
+    described = manifest.manifest_of(connector)
+    check_settings(described, config, secrets)
+    if not 1 <= sync_every_s <= 7 * 86400:
+        raise Rejected("sync_every_s must be between 1 second and 7 days", code="bad_config")
+    signing = described.push.hmac_sha256.secret if described.push else None
+    row = {
+        "vendor_id": vendor_id,
+        "connector": connector,
+        "name": name,
+        "role": role,
+        "config": dict(config),
+        "defaults": dict(defaults or {}),
+        "sync_every_s": sync_every_s,
+        "push_enabled": bool(signing and secrets.get(signing)),
+    }
+    connection_id = await store.add_connection(tx, row)
+    if connection_id is None:
+        raise Conflict(f"the vendor has a connection named {name!r} already", code="connection_exists")
+    sealed = sealing.encrypt_json(dict(secrets), _context(connection_id))
+    await store.keep_secrets(tx, connection_id, sealed)
+    return connection_id
+
+
+def check_settings(described: Manifest, config: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
+    """Raises Rejected unless settings, secrets and URLs are what the manifest declares and the guard allows."""
+    unknown = set(secrets) - described.secret_names
+    if unknown:
+        raise Rejected(f"{described.id} has no secret {', '.join(sorted(unknown))}", code="bad_config")
+    missing = [name for name, s in described.config.items() if s.secret and s.required and not secrets.get(name)]
+    if missing:
+        raise Rejected(f"{described.id} needs the secret {', '.join(sorted(missing))}", code="bad_config")
+    try:
+        settled = base.settle(described, config)
+        spec = described.http.base_url
+        urls = {spec.config} if isinstance(spec, FromConfig) else set()
+        urls |= {name for name, setting in described.config.items() if setting.type == "url"}
+        for name in sorted(urls):
+            if settled.get(name):
+                check_url(httpx.URL(str(settled[name])))
+    except httpx.InvalidURL as error:
+        raise Rejected(f"the URL is not valid: {error}", code="bad_config") from None
+    except Misconfigured as error:
+        raise Rejected(str(error), code=error.code or "bad_config") from None
+
+
+async def get_connection(tx: Tx, connection_id: int) -> ConnectionView:
+    """The connection without its secrets. Raises NotFound."""
+    return _view(await _row(tx, connection_id))
+
+
+async def list_connections(
+    tx: Tx, vendor_id: int | None = None, after: int = 0, limit: int = 100_000
+) -> list[ConnectionView]:
+    """Connections by id, all or one vendor's."""
+    return [_view(row) for row in await store.connection_rows(tx, vendor_id, after, limit)]
+
+
+async def set_status(tx: Tx, connection_id: int, status: Literal["live", "paused"]) -> None:
+    """Pause a connection or bring it back. Raises NotFound."""
+    if not await store.set_status(tx, connection_id, status):
+        raise NotFound("there is no such connection", code="no_connection")
+
+
+async def rotate_secrets(tx: Tx, connection_id: int, secrets: Mapping[str, str]) -> None:
+    """Replace some of a connection's secrets (an empty value removes one). Raises NotFound, Rejected."""
+    row = await _row(tx, connection_id)
+    kept = {**_secrets(row), **secrets}
+    kept = {name: value for name, value in kept.items() if value}
+    check_settings(manifest.manifest_of(row["connector"]), row["config"], kept)
+    await store.keep_secrets(tx, connection_id, sealing.encrypt_json(kept, _context(connection_id)))
+    tx.after_commit(lambda: guards.forget(f"{row['connector']}:{connection_id}"))
+
+
+@contextlib.asynccontextmanager
+async def open_connector(
+    connection_id: int, *, transport: httpx.AsyncBaseTransport | None = None, known: Known | None = None
+) -> AsyncIterator[Any]:
+    """The connector object of a connection, closed when the block ends. It implements the protocols of
+    connectors.protocol that its capabilities name. Settings are read in a short transaction of its own, which is over
+    before the block begins: never hold a transaction open across a vendor call.
+
+    `transport` replaces the network in tests. `known`, given the SKUs of a page, returns the digests kept with their
+    listings: records that have not changed then come as `Page.unchanged` (their stock alone)."""
+    async with uow() as tx:
+        row = await _row(tx, connection_id)
+    adapter = adapter_of(row, transport=transport, known=known)
+    try:
+        yield adapter
+    finally:
+        await adapter.aclose()
+
+
+def adapter_of(
+    row: asyncpg.Record, *, transport: httpx.AsyncBaseTransport | None = None, known: Known | None = None
+) -> Adapter:
+    """The connector object of a connection's row; makes no call."""
+    described = manifest.manifest_of(row["connector"])
+    http = None
+    if transport is not None:
+        http = client(timeout_s=described.http.timeout_s, transport=transport)
+    hidden = {name: SecretStr(value) for name, value in _secrets(row).items()}
+    folder = manifest.HOME / row["connector"]
+    return base.build(folder, row["config"], hidden, http, connection_id=row["id"], known=known)
+
+
+def capabilities(connector_id: str) -> frozenset[Capability]:
+    """What the connector can do. Raises NotFound."""
+    return frozenset(manifest.manifest_of(connector_id).capabilities)
+
+
+async def _row(tx: Tx, connection_id: int) -> asyncpg.Record:
+    row = await store.connection(tx, connection_id)
+    if row is None:
+        raise NotFound("there is no such connection", code="no_connection")
+    return row
+
+
+def _secrets(row: asyncpg.Record) -> dict[str, str]:
+    return dict(sealing.decrypt_json(row["secrets"], _context(row["id"]))) if row["secrets"] else {}
+
+
+def _context(connection_id: int) -> str:
+    return f"connection:{connection_id}"
+
+
+def _view(row: asyncpg.Record) -> ConnectionView:
+    return ConnectionView(
+        id=row["id"],
+        vendor_id=row["vendor_id"],
+        vendor_name=row["vendor_name"],
+        connector=row["connector"],
+        name=row["name"],
+        role=row["role"],
+        status=row["status"],
+        capabilities=capabilities(row["connector"]),
+        defaults=row["defaults"],
+        sync_every_s=row["sync_every_s"],
+        last_complete_at=row["last_complete_at"],
+    )

@@ -1,0 +1,128 @@
+"""Sync runs: one pull of one connection, resumable after its last saved page, by one worker at a time.
+
+A run holds a lease that every saved page renews; a run whose lease is over was abandoned (its worker died) and the
+next start resumes it. A failed run is resumed too, unless it failed three times, is older than six hours, or a pull
+of the other kind is wanted: then it stays failed and a new one begins from the first page."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal
+
+from connectors import manifest, store
+from connectors.contracts import Cursor
+from hub.kernel.db import Tx
+from hub.kernel.errors import Conflict, NotFound
+from hub.kernel.types import Frozen
+
+Kind = Literal["full", "incremental"]
+LEASE_S = 120.0
+RESUME_ATTEMPTS = 3
+RESUME_WITHIN = timedelta(hours=6)
+
+
+class Run(Frozen):
+    """A started or resumed run: pull from `cursor`; the next page is number `page_no` (0 for the first)."""
+
+    id: int
+    connection_id: int
+    kind: Kind
+    cursor: Cursor | None
+    page_no: int
+    resumed: bool
+    seen: int = 0
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    quarantined: int = 0
+
+
+async def start_run(tx: Tx, connection_id: int, kind: Kind) -> Run:
+    """Begin a run, or resume the connection's unfinished one. Raises Conflict while another worker's lease runs and
+    when the connection is paused, NotFound when there is no such connection."""
+    held = await store.take_connection(tx, connection_id)
+    if held is None:
+        raise NotFound("there is no such connection", code="no_connection")
+    if held["status"] != "live":
+        raise Conflict("the connection is paused", code="paused")
+    last = await store.last_run(tx, connection_id)
+    if last is not None and last["status"] == "running" and last["lease_until"] > tx.now:
+        raise Conflict("this connection is being pulled already", code="sync_running", facts={"run_id": last["id"]})
+    if last is not None and last["status"] != "done":
+        worth_it = (
+            last["kind"] == kind
+            and last["attempts"] < RESUME_ATTEMPTS
+            and last["started_at"] > tx.now - RESUME_WITHIN
+            and last["pages"] > 0
+        )
+        if worth_it:
+            await store.resume_run(tx, last["id"], LEASE_S)
+            figures = {name: last[name] for name in ("seen", "created", "updated", "unchanged", "quarantined")}
+            return Run(
+                id=last["id"], connection_id=connection_id, kind=kind, cursor=last["cursor"], page_no=last["pages"],
+                resumed=True, **figures,
+            )  # fmt: skip
+        if last["status"] == "running":
+            await store.abandon_run(tx, last["id"], "the worker went away")
+    cursor: Cursor | None = None
+    if kind == "incremental" and held["watermark"] is not None:
+        cursor = {"since": held["watermark"].isoformat()}
+    run_id = await store.new_run(tx, connection_id, kind, cursor, LEASE_S)
+    return Run(id=run_id, connection_id=connection_id, kind=kind, cursor=cursor, page_no=0, resumed=False)
+
+
+async def save_progress(
+    tx: Tx,
+    run_id: int,
+    *,
+    cursor: Cursor | None,
+    pages: int,
+    seen: int,
+    created: int,
+    updated: int,
+    unchanged: int,
+    quarantined: int,
+) -> None:
+    """Save where the run stands, in the transaction that stores the page's effects, and renew the lease. Figures
+    are totals of the run. Raises Conflict when the run was taken over: stop, nothing of this page may be kept."""
+    figures = (pages, seen, created, updated, unchanged, quarantined)
+    if not await store.save_progress(tx, run_id, figures, cursor, LEASE_S):
+        raise Conflict("this run was ended by somebody else", code="run_lost")
+
+
+async def finish_run(
+    tx: Tx, run_id: int, *, complete: bool, unlisted: int, error: str | None, retry_after: float | None = None
+) -> None:
+    """End a run. `complete` and no error: done, and the next pull is due `sync_every_s` from now (at once when
+    somebody asked for one meanwhile). Otherwise failed: tried again soon, later with each failure, not before
+    `retry_after` seconds. Raises Conflict when the run is not running."""
+    good = complete and error is None
+    why = None if good else (error or "the pull did not end complete")[:2000]
+    row = await store.end_run(tx, run_id, "done" if good else "failed", unlisted, why)
+    if row is None:
+        raise Conflict("this run is not running", code="run_lost")
+    if good:
+        await store.run_succeeded(tx, row["connection_id"], row["kind"], row["started_at"])
+    else:
+        await store.run_failed(tx, row["connection_id"], retry_after)
+
+
+async def next_sync_kind(tx: Tx, connection_id: int) -> Kind:
+    """What the next pull should be: the kind of an unfinished run that can still be resumed; incremental when the
+    system offers it and a full one was complete recently enough; otherwise full."""
+    row = await store.connection(tx, connection_id)
+    if row is None:
+        raise NotFound("there is no such connection", code="no_connection")
+    last = await store.last_run(tx, connection_id)
+    if last is not None and last["status"] != "done" and last["attempts"] < RESUME_ATTEMPTS and last["pages"] > 0:
+        return "full" if last["kind"] == "full" else "incremental"
+    pull = manifest.manifest_of(row["connector"]).pull_listings
+    rule = pull.incremental if pull else None
+    if rule is None or row["last_full_at"] is None or row["watermark"] is None:
+        return "full"
+    return "incremental" if tx.now - row["last_full_at"] < timedelta(seconds=rule.full_every_s) else "full"
+
+
+async def due_connections(tx: Tx, limit: int = 1000) -> list[int]:
+    """Live connections due for a pull that nobody is pulling, longest overdue first."""
+    return await store.due(tx, limit)
