@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
-from hub.kernel import db
+from hub.kernel import clock, db
 from hub.kernel.db import Tx
 from hub.kernel.settings import settings
 from pricing import cases, parity, store
@@ -80,6 +80,14 @@ async def verdicts(tx: Tx, listing_ids: Sequence[int]) -> dict[int, Check]:
     """The standing verdicts of these listings at `tx.now`; a listing left out is unknown (never compared)."""
     cutoff = tx.now - timedelta(seconds=settings().reference_fresh_s)
     return {row["listing_id"]: _standing(row, cutoff) for row in await store.verdict_rows(tx, list(listing_ids))}
+
+
+async def standing_verdicts(listing_ids: Sequence[int]) -> dict[int, Check]:
+    """The same for reading paths: now, in one read outside any transaction."""
+    if not listing_ids:
+        return {}
+    cutoff = clock.now() - timedelta(seconds=settings().reference_fresh_s)
+    return {row["listing_id"]: _standing(row, cutoff) for row in await db.read(store.VERDICTS, list(listing_ids))}
 
 
 async def held(tx: Tx, mall_id: int, listing_ids: Sequence[int]) -> set[int]:

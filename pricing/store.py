@@ -248,12 +248,14 @@ async def save_verdicts(tx: Tx, rows: Sequence[tuple[Any, ...]]) -> None:
     )
 
 
+VERDICTS = (
+    "SELECT listing_id, product_id, verdict, reason, ours, reference, gap, reference_id, captured_at, at "
+    "FROM pricing_verdicts WHERE listing_id = ANY($1::bigint[])"
+)
+
+
 async def verdict_rows(tx: Tx, listing_ids: list[int]) -> list[asyncpg.Record]:
-    return await tx.fetch(
-        "SELECT listing_id, product_id, verdict, reason, ours, reference, gap, reference_id, captured_at, at "
-        "FROM pricing_verdicts WHERE listing_id = ANY($1::bigint[])",
-        listing_ids,
-    )
+    return await tx.fetch(VERDICTS, listing_ids)
 
 
 async def expired_offers(tx: Tx, before: datetime, limit: int) -> list[asyncpg.Record]:
