@@ -11,13 +11,18 @@ from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
+import httpx
 import pytest
 from defusedxml import ElementTree
 from stdnum import ean
 
-from connectors.contracts import ListingIn
+from connectors import base
+from connectors.contracts import BadRow, ListingIn
+from connectors.manifest import HOME
+from connectors.protocol import PullsListings
 from hub.app import assortment
 from hub.app.assortment import (
     CATEGORIES,
@@ -278,6 +283,61 @@ def test_some_devices_come_without_barcode_and_meet_the_shop_by_brand_and_model(
     models = {(item.brand, item.model) for item in goods(SHOP)}
     bare = [item for item in goods(PHARMACY) if without_barcode(item)]
     assert len([item for item in bare if (item.brand, item.model) in models]) >= 5
+
+
+async def pulled(settings: dict[str, Any], body: bytes) -> tuple[list[ListingIn], list[BadRow], set[str]]:
+    """What the table_feed connector makes of `body` at the settings' address: listings, refused rows, drift."""
+    http = httpx.AsyncClient(
+        transport=httpx.MockTransport(lambda _request: httpx.Response(200, stream=httpx.ByteStream(body)))
+    )
+    adapter = base.build(HOME / "table_feed", settings, {}, http)
+    assert isinstance(adapter, PullsListings)
+    try:
+        pages = [page async for page in adapter.pull(None)]
+    finally:
+        await adapter.aclose()
+    assert pages[-1].complete
+    return (
+        [listing for page in pages for listing in page.listings],
+        [bad for page in pages for bad in page.bad],
+        {name for page in pages for name in page.drift},
+    )
+
+
+async def test_the_pharmacy_export_is_read_row_by_row_and_its_bad_rows_are_set_aside() -> None:
+    settings = assortment.pharmacy_settings("https://pharmacy.example/stock.csv")
+    listings, bad, drift = await pulled(settings, assortment.pharmacy_csv())
+    clean = {listing.vendor_sku: listing for listing in listings if not listing.vendor_sku.startswith("DIRTY-")}
+    assert drift == set() and set(clean) == {item.sku for item in goods(PHARMACY)}
+    for item in goods(PHARMACY):
+        found = clean[item.sku]
+        assert (found.title, found.title_en, found.price, found.on_hand, found.pack, found.category) == (
+            item.title,
+            item.title_en,
+            item.price,
+            item.on_hand,
+            item.pack,
+            item.category.name,
+        )
+        assert found.gtin == (None if without_barcode(item) else f"0{item.gtin}")
+    refused = Counter(row.vendor_sku for row in bad)
+    assert refused == {row.sku: 1 for row in dirty_rows() if row.refused} | {"DIRTY-TWICE": 1}
+    assert all(row.reason for row in bad)
+    assert next(listing.on_hand for listing in listings if listing.vendor_sku == "DIRTY-STOCK") == 0
+
+
+async def test_the_reference_feed_is_read_as_levels_with_the_time_each_price_was_seen() -> None:
+    settings = assortment.reference_settings("https://reference.example/feed.xml")
+    listings, bad, drift = await pulled(settings, assortment.reference_feed(NOW))
+    assert drift == set() and len(bad) == 2 and all(row.reason for row in bad)
+    by_gtin = {listing.gtin: listing for listing in listings}
+    assert len(by_gtin) == len(listings) == 120
+    for reference in references():
+        found = by_gtin[f"0{reference.gtin}"]
+        assert (found.price, found.currency, found.pack) == (reference.price, "CNY", reference.pack)
+        assert found.on_hand is None and found.level is not None and found.reported_at is not None
+        stale = NOW - found.reported_at > timedelta(days=7)
+        assert stale is (reference.verdict == "unknown")
 
 
 def test_mappings_name_only_fields_a_listing_has() -> None:
