@@ -34,6 +34,7 @@ class VendorRefused(Event):
     order_id: uuid.UUID
     out_of_stock: bool
     reason: str
+    stock_line_ids: tuple[uuid.UUID, ...] = ()  # the lines refused for want of stock
 
 
 class LineUnsupplied(Event):
@@ -68,6 +69,12 @@ class LineFacts(Frozen):
     po_id: uuid.UUID | None
     t0: datetime
     due_at: datetime
+    status: str = ""  # lifecycle.LineStatus
+    product_id: int = 0
+    listing_id: int = 0
+    first_vendor_outcome: str | None = None  # accepted, out_of_stock, refused, cancelled; None: not decided
+    first_vendor_unknown: bool = False  # its answer was once lost: a class of its own
+    pos: int = 1  # purchase orders that carried it; more than one means it failed over
 
 
 class PoRef(Frozen):

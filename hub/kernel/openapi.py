@@ -69,7 +69,10 @@ def document(routes: Iterable[Route], *, version: str) -> dict[str, Any]:
             )  # fmt: skip
         if route.body is not None:
             schema = _schema(route.body, schemas, "validation")
-            operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+            operation["requestBody"] = {
+                "required": not route.body_optional,
+                "content": {"application/json": {"schema": schema}},
+            }
         elif route.raw_body:
             operation["requestBody"] = {
                 "required": True,

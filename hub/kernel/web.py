@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 import structlog
 from aiohttp import web
@@ -93,6 +93,11 @@ class Route:
     idempotent: bool
     prefix: str
     raw_body: str | None
+
+    @property
+    def body_optional(self) -> bool:
+        """Whether an empty body is allowed: it then counts as null."""
+        return type(None) in get_args(self.body)
 
 
 class Routes:
@@ -235,7 +240,7 @@ def endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
             raw = await read_body(request)
         if adapter is not None:
             try:
-                body = adapter.validate_json(raw)
+                body = adapter.validate_json(b"null" if route.body_optional and not raw.strip() else raw)
             except ValidationError as error:
                 raise _rejected(error, "body") from None
         call: Call[Any, Any] = Call(request, dict(request.match_info), query, body, principal, None)

@@ -1,0 +1,165 @@
+"""What a vendor's word does to an order, whichever way it came: as the answer to a call, in the portal, or by
+push. Each function changes the book under its lock, tells the shelf and emits the event; the caller saves the
+book. Nothing here calls a vendor."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from datetime import datetime
+
+from catalog import api as catalog
+from hub.kernel.db import Tx
+from orders.book import Book, Line, Po
+from orders.contracts import OrderCancelled, VendorAccepted, VendorRefused
+from orders.lifecycle import PoStatus
+
+
+async def accept(tx: Tx, book: Book, po: Po, vendor_order_no: str | None, accepted_at: datetime | None) -> None:
+    """The vendor took `po`, at its own time `accepted_at` when it said one. While a cancellation waits, only the
+    vendor's number is kept: the order is then cancelled there."""
+    po.vendor_order_no = vendor_order_no or po.vendor_order_no
+    po.move("accept")
+    po.attention = None
+    if po.status is PoStatus.ACCEPTED:
+        await _taken(tx, book, po, accepted_at)
+
+
+async def _taken(tx: Tx, book: Book, po: Po, accepted_at: datetime | None) -> None:
+    # A vendor's clock may be wrong; the shelf compares this time with the vendor's reports, so it stays in bounds.
+    po.accepted_at = min(max(accepted_at or tx.now, po.created_at), tx.now)
+    lines = book.on(po)
+    for line in lines:
+        line.move("accept")
+        if line.first_po_id == po.id:
+            line.first_outcome = "accepted"
+    await catalog.accept(tx, _holds(lines), po.accepted_at)
+    tx.emit(
+        VendorAccepted(
+            po_id=po.id,
+            order_id=book.order.id,
+            mall_id=book.order.mall_id,
+            vendor_id=po.vendor_id,
+            accepted_at=po.accepted_at,
+        )
+    )
+
+
+async def refuse(
+    tx: Tx,
+    book: Book,
+    po: Po,
+    reason: str,
+    *,
+    out_of_stock: bool = False,
+    skus: Iterable[str] = (),
+    withdrawn: bool = False,
+) -> None:
+    """The vendor refused `po`, or (`withdrawn`) cancelled it after accepting. Its lines let go of their stock and
+    look for the next offer. When the vendor names only some SKUs as out of stock, the other lines keep their
+    hold and are asked for again there, in a new purchase order."""
+    event = "withdraw" if withdrawn else "refuse"
+    if po.status is PoStatus.CANCELLING:
+        await cancelled(tx, book, po, event)
+        return
+    po.move(event)
+    po.reason, po.attention = reason[:500], None
+    lines = book.on(po)
+    named_skus = frozenset(skus)
+    named = [line for line in lines if line.vendor_sku in named_skus]
+    short = named or (lines if out_of_stock else [])
+    partial = bool(named) and not withdrawn and len(named) < len(lines)
+    leaving = short if partial else lines
+    for line in lines:
+        line.move("refuse")
+        if line.first_po_id == po.id:
+            if line not in leaving:
+                line.first_po_id = None  # its first vendor has not decided about this line yet
+            elif line in short:
+                line.first_outcome = "out_of_stock"
+            else:
+                line.first_outcome = "cancelled" if withdrawn else "refused"
+    await _let_go(tx, leaving)
+    await _stop_selling(tx, short)
+    tx.emit(
+        VendorRefused(
+            po_id=po.id,
+            order_id=book.order.id,
+            out_of_stock=bool(short),
+            reason=po.reason,
+            stock_line_ids=tuple(line.id for line in short),
+        )
+    )
+
+
+async def _stop_selling(tx: Tx, lines: list[Line]) -> None:
+    """What a vendor refused for want of stock is not sold again before its next report: that one slot, or the
+    listing at every location, since the vendor spoke of the whole."""
+    places = {(line.listing_id, line.slot_ref) for line in lines if line.slot_ref is not None}
+    listings = sorted({line.listing_id for line in lines if line.slot_ref is None})
+    if listings:
+        shelves = await catalog.available(tx, listings)
+        places |= {(shelf.listing_id, shelf.location) for rows in shelves.values() for shelf in rows}
+    for listing_id, location in sorted(places):
+        await catalog.refuse(tx, listing_id, location)
+
+
+async def cancelled(tx: Tx, book: Book, po: Po, event: str = "cancel") -> None:
+    """The mall's cancellation of `po` has taken effect (`event` says how: cancel, absent, refuse, withdraw)."""
+    po.move(event)
+    po.attention = None
+    await cancel_lines(tx, book, book.on(po))
+
+
+async def cancel_lines(tx: Tx, book: Book, lines: list[Line]) -> None:
+    """Cancel `lines` for the mall and give back their stock."""
+    if not lines:
+        return
+    for line in lines:
+        line.move("cancel")
+    await _let_go(tx, lines)
+    tx.emit(OrderCancelled(order_id=book.order.id, mall_id=book.order.mall_id, line_ids=[line.id for line in lines]))
+
+
+async def keep(tx: Tx, book: Book, po: Po, reason: str) -> None:
+    """The vendor will not cancel: the purchase order goes on as accepted."""
+    po.move("keep")
+    po.reason = reason[:500]
+    po.attention = None
+    if po.accepted_at is None:
+        await _taken(tx, book, po, None)
+        return
+    for line in book.on(po):
+        line.move("accept")
+
+
+async def shipped(tx: Tx, book: Book, po: Po) -> None:
+    """The goods of `po` left the vendor. A vendor that ships has accepted; saying it again changes nothing."""
+    if po.can("accept") and po.status is not PoStatus.CANCELLING:
+        await accept(tx, book, po, None, None)
+    if po.can("ship"):
+        if po.status is PoStatus.CANCELLING and po.accepted_at is None:
+            await keep(tx, book, po, "the vendor had already shipped")
+        po.move("ship")
+        for line in book.on(po):
+            line.move("ship")
+
+
+async def delivered(tx: Tx, book: Book, po: Po) -> None:
+    """Everything that `po` carries reached the buyer. Saying it again changes nothing."""
+    await shipped(tx, book, po)
+    if po.can("deliver"):
+        po.move("deliver")
+        for line in book.on(po):
+            line.move("deliver")
+
+
+def _holds(lines: Iterable[Line]) -> list[uuid.UUID]:
+    return sorted(line.hold_id for line in lines if line.hold_id is not None)
+
+
+async def _let_go(tx: Tx, lines: list[Line]) -> None:
+    if holds := _holds(lines):
+        await catalog.release(tx, holds)
+    for line in lines:
+        line.hold_id = None

@@ -1,0 +1,379 @@
+"""What a mall may do with an order: make it, confirm it, cancel it, read it. Each function runs inside the caller's
+transaction and either does all it says or raises and does nothing. Making an order takes a handful of set-based
+statements whatever the number of lines; vendors are called later, by `placing`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from catalog import api as catalog
+from catalog.contracts import Offer, ReserveLine, SlotOffer
+from hub.kernel import metrics, secrets, tasks
+from hub.kernel.db import Tx, uow
+from hub.kernel.errors import Conflict, Fault, Rejected, TooMany
+from hub.kernel.failpoints import failpoint
+from hub.kernel.settings import settings
+from hub.kernel.types import DeliveryMode, public_id, uuid7
+from orders import issuing, outcomes, store
+from orders.book import Book, Line, Order, Po, books_of, open_book, order_of, read_book, total_of
+from orders.contracts import OrderPlaced
+from orders.lifecycle import LineStatus, OrderStatus, PoStatus, WrongState, move, terminal
+from orders.models import LineIn, OrderIn, OrderView, order_view, view_of
+from orders.routing import Miss, Why, Wish
+
+DELIVERED_WITHIN = timedelta(hours=72)
+_EXACT_BELOW_CAP = 256  # from here on, a mall's reservations are counted one after the other, so the cap is exact
+
+
+async def create(tx: Tx, mall_id: int, asked: OrderIn) -> OrderView:
+    """Make an order: choose offers, hold the stock, and for mode `place` start the 72 hours and send it to the
+    vendors. Raises Conflict (out of stock, price moved, number used), Rejected (unknown product, missing address),
+    TooMany (reservations)."""
+    if asked.mode == "reserve":
+        await _within_cap(tx, mall_id)
+    order_id = uuid7()
+    lines = await _choose(tx, mall_id, asked)
+    failpoint("orders.stock_held")
+    _check_address(asked, lines)
+    placing = asked.mode == "place"
+    order = Order(
+        id=order_id,
+        mall_id=mall_id,
+        mall_order_no=asked.mall_order_no,
+        status=OrderStatus.PLACED if placing else OrderStatus.RESERVED,
+        mode=asked.mode,
+        ship_to=secrets.encrypt_json(asked.ship_to.model_dump(), f"order:{order_id}"),
+        currency=lines[0].currency,
+        total=total_of(lines),
+        created_at=tx.now,
+        reserved_until=None if placing else tx.now + timedelta(seconds=settings().reserve_ttl_s),
+        placed_at=tx.now if placing else None,
+        due_at=tx.now + DELIVERED_WITHIN if placing else None,
+    )
+    pos: list[Po] = []
+    if placing:
+        for line in lines:
+            line.move("confirm")
+        pos = issuing.draft(order, lines, 1, tx.now)
+    if not await store.add_order(tx, asdict(order), [_row(line) for line in lines]):
+        raise Conflict(
+            f"the order number {asked.mall_order_no} is already used",
+            code="duplicate_order_no",
+            faults=(Fault("/mall_order_no", "already used"),),
+        )
+    if placing:
+        await store.add_purchase_orders(tx, order_id, mall_id, tx.now, [asdict(po) for po in pos])
+        tx.emit(OrderPlaced(order_id=order_id, mall_id=mall_id))
+    failpoint("orders.order_written")
+    tx.after_commit(lambda: metrics.ORDERS.labels(order.status.value).inc())
+    return view_of(order, lines, pos, asked.ship_to.model_dump())
+
+
+def _row(line: Line) -> dict[str, Any]:
+    return {name: getattr(line, name) for name, _ in store.LINE_COLUMNS}
+
+
+async def _within_cap(tx: Tx, mall_id: int) -> None:
+    cap = settings().mall_open_reservations
+    held = await store.open_reservations(tx, mall_id, cap)
+    if held + _EXACT_BELOW_CAP >= cap:
+        await store.queue_for_reserving(tx, mall_id)
+        held = await store.open_reservations(tx, mall_id, cap)
+    if held >= cap:
+        raise TooMany(
+            f"{held} reservations are open, which is the most this mall may hold; confirm or cancel some",
+            code="too_many_reservations",
+            after=float(min(60, settings().reserve_ttl_s)),
+        )
+
+
+async def _choose(tx: Tx, mall_id: int, asked: OrderIn) -> list[Line]:
+    """An offer and a hold for every line, or one error that names every line that has none."""
+    goods = [(no, line) for no, line in enumerate(asked.lines, 1) if line.slot_id is None]
+    slots = [(no, line) for no, line in enumerate(asked.lines, 1) if line.slot_id is not None]
+    wishes = [
+        Wish(
+            line_no=no,
+            product_id=line.product_id,
+            listing_id=line.listing_id,
+            quantity=line.qty,
+            max_price=line.max_price.amount if line.max_price else None,
+            currency=line.max_price.currency if line.max_price else None,
+        )
+        for no, line in goods
+    ]
+    made: list[Line] = []
+    if slots:
+        made += await _choose_slots(tx, mall_id, slots)
+    if wishes:
+        offers = await catalog.offers_for(
+            tx,
+            mall_id,
+            sorted({w.product_id for w in wishes if w.product_id is not None}),
+            sorted({w.listing_id for w in wishes if w.listing_id is not None}),
+        )
+        choices, misses = await issuing.reserve_best(tx, wishes, offers, all_or_none=True)
+        if misses:
+            raise refusal(misses)
+        by_no = dict(goods)
+        made += [
+            _line(choice.wish.line_no, by_no[choice.wish.line_no], choice.offer, hold_id, asked.ship_to.city)
+            for choice, hold_id in choices
+        ]
+    if len({line.currency for line in made}) > 1:
+        raise Rejected("the lines are priced in different currencies; send one order per currency", code="currencies")
+    return sorted(made, key=lambda line: line.line_no)
+
+
+async def _choose_slots(tx: Tx, mall_id: int, asked: Sequence[tuple[int, LineIn]]) -> list[Line]:
+    found = {
+        slot.slot_id: slot
+        for slot in await catalog.slots_for(tx, mall_id, sorted({line.slot_id or 0 for _, line in asked}))
+    }
+    made: list[Line] = []
+    for no, line in asked:
+        slot = found.get(line.slot_id or 0)
+        if slot is None:
+            raise refusal([Miss(_slot_wish(no, line), Why.UNKNOWN)])
+        _check_slot(no, line, slot)
+        made.append(_line(no, line, slot.offer, uuid7(), slot.offer.city, slot))
+    holds = [
+        ReserveLine(hold_id=line.hold_id, listing_id=line.listing_id, quantity=1, location=line.slot_ref)
+        for line in made
+        if line.hold_id is not None
+    ]
+    try:
+        await catalog.reserve(tx, holds)
+    except Conflict as conflict:
+        short = {str(s["hold_id"]) for s in conflict.facts.get("shortages", ())}
+        missed = [line for line in made if str(line.hold_id) in short] or made
+        by_no = dict(asked)
+        raise refusal(
+            [Miss(_slot_wish(line.line_no, by_no[line.line_no]), Why.OUT_OF_STOCK) for line in missed]
+        ) from None
+    return made
+
+
+def _check_slot(no: int, line: LineIn, slot: SlotOffer) -> None:
+    wish = _slot_wish(no, line)
+    if slot.offer.held_by_parity:
+        raise refusal([Miss(wish, Why.HELD)])
+    if not slot.free or not slot.offer.fresh:
+        raise refusal([Miss(wish, Why.OUT_OF_STOCK)])
+    if line.max_price is not None:
+        if line.max_price.currency not in (None, slot.offer.currency):
+            raise refusal([Miss(wish, Why.CURRENCY, offer=slot.offer)])
+        if slot.offer.price > line.max_price.amount:
+            raise refusal([Miss(wish, Why.PRICE, offer=slot.offer)])
+
+
+def _slot_wish(no: int, line: LineIn) -> Wish:
+    return Wish(no, None, None, 1, line.max_price.amount if line.max_price else None)
+
+
+def _line(
+    no: int, asked: LineIn, offer: Offer, hold_id: uuid.UUID, city: str | None, slot: SlotOffer | None = None
+) -> Line:
+    return Line(
+        id=uuid7(),
+        line_no=no,
+        status=LineStatus.RESERVED,
+        quantity=asked.qty,
+        asked_listing_id=asked.listing_id,
+        max_price=asked.max_price.amount if asked.max_price else None,
+        max_currency=asked.max_price.currency if asked.max_price else None,
+        agreed_price=offer.price,
+        product_id=offer.product_id,
+        listing_id=offer.listing_id,
+        vendor_id=offer.vendor_id,
+        vendor_name=offer.vendor_name,
+        connection_id=offer.connection_id,
+        vendor_sku=offer.vendor_sku,
+        vendor_ref=offer.vendor_ref,
+        unit_price=offer.price,
+        currency=offer.currency,
+        title=offer.title,
+        kind=offer.kind.value,
+        mode=offer.mode.value,
+        category=offer.category,
+        city=city or offer.city,
+        slot_id=asked.slot_id,
+        slot_ref=slot.location if slot else None,
+        slot_version=slot.version if slot else None,
+        slot_start=slot.start if slot else None,
+        slot_end=slot.end if slot else None,
+        hold_id=hold_id,
+        po_id=None,
+    )
+
+
+def _check_address(asked: OrderIn, lines: Iterable[Line]) -> None:
+    if not asked.ship_to.address and any(line.mode == DeliveryMode.PARCEL for line in lines):
+        raise Rejected(
+            "a parcel needs an address",
+            code="invalid",
+            faults=(Fault("/ship_to/address", "needed for lines that are delivered as a parcel"),),
+        )
+
+
+def refusal(misses: Sequence[Miss]) -> Rejected | Conflict:
+    """One error for all lines that nothing serves, the gravest kind first, with a fault and facts per line."""
+    for why, detail, code in (
+        (Why.UNKNOWN, "there is no such thing on offer", "unknown_product"),
+        (Why.TRIED, "there is no such thing on offer", "unknown_product"),
+        (Why.HELD, "this mall's parity policy holds every offer", "held_by_parity"),
+        (Why.OUT_OF_STOCK, "not enough in stock", "out_of_stock"),
+        (Why.CURRENCY, "no offer in the currency of max_price", "currency"),
+        (Why.PRICE, "the price is above max_price", "price_changed"),
+    ):
+        found = [miss for miss in misses if miss.why is why]
+        if not found:
+            continue
+        faults = tuple(Fault(f"/lines/{miss.wish.line_no - 1}{_POINTER.get(why, '')}", detail) for miss in found[:50])
+        lines = [_facts(miss) for miss in found]
+        first = f"line {found[0].wish.line_no}: {detail}"
+        if why in (Why.UNKNOWN, Why.TRIED):
+            return Rejected(first, code=code, faults=faults, facts={"lines": lines})
+        if why is Why.OUT_OF_STOCK:
+            return Conflict(first, code=code, faults=faults, facts={"shortages": lines})
+        return Conflict(first, code=code, faults=faults, facts={**lines[0], "lines": lines})
+    raise AssertionError("a refusal needs a miss")
+
+
+_POINTER = {Why.PRICE: "/max_price", Why.CURRENCY: "/max_price", Why.OUT_OF_STOCK: "/qty"}
+
+
+def _facts(miss: Miss) -> dict[str, Any]:
+    facts: dict[str, Any] = {"line_no": miss.wish.line_no}
+    if miss.wish.product_id is not None:
+        facts["product_id"] = public_id("prd", miss.wish.product_id)
+    if miss.wish.listing_id is not None:
+        facts["listing_id"] = public_id("lst", miss.wish.listing_id)
+    if miss.why is Why.OUT_OF_STOCK:
+        facts |= {"wanted": miss.wish.quantity, "available": miss.available}
+    if miss.offer is not None:
+        facts |= {"price": str(miss.offer.price), "currency": miss.offer.currency}
+        facts["max_price"] = str(miss.wish.max_price)
+    return facts
+
+
+async def confirm(tx: Tx, mall_id: int, order_id: uuid.UUID) -> OrderView:
+    """Buy what was reserved; t0 is now. Confirming again changes nothing. Raises WrongState once the reservation
+    is over."""
+    book = await open_book(tx, order_id, mall_id)
+    order = book.order
+    if order.placed_at is not None:
+        return show(book)
+    if order.status is OrderStatus.RESERVED and order.reserved_until is not None and order.reserved_until <= tx.now:
+        raise WrongState(
+            "the reservation ran out; order again",
+            code="reservation_expired",
+            facts={"reserved_until": order.reserved_until.isoformat()},
+        )
+    order.status = move(order.status, "confirm")
+    order.placed_at, order.due_at = tx.now, tx.now + DELIVERED_WITHIN
+    await store.start_clock(tx, order.id, order.status.value, order.placed_at, order.due_at)
+    lines = [line for line in book.lines.values() if line.status is LineStatus.RESERVED]
+    for line in lines:
+        line.move("confirm")
+    await issuing.issue(tx, book, lines)
+    tx.emit(OrderPlaced(order_id=order.id, mall_id=mall_id))
+    return show(book)
+
+
+async def cancel(tx: Tx, mall_id: int, order_id: uuid.UUID, line_nos: Sequence[int] | None = None) -> OrderView:
+    """Cancel lines (all unfinished ones when none is named) before they are shipped.
+
+    What no vendor was asked for is cancelled at once; what a vendor has or may have is `cancelling` until the vendor
+    said so. Cancelling again changes nothing. Raises Conflict when a line has shipped, or when only some lines of
+    a purchase order are named that its vendor already has."""
+    book = await open_book(tx, order_id, mall_id)
+    lines = list(book.lines.values()) if line_nos is None else book.by_number(line_nos)
+    lines = [line for line in lines if line.status not in _CANCELLED_ALREADY]
+    if line_nos is None and any(not terminal(line.status) for line in lines):
+        lines = [line for line in lines if not terminal(line.status)]
+    if gone := [line.line_no for line in lines if line.status in _TOO_LATE]:
+        raise Conflict(
+            f"line {gone[0]} can no longer be cancelled",
+            code="too_late_to_cancel",
+            facts={"lines": gone, "cancellable": [line.line_no for line in lines if line.line_no not in gone]},
+        )
+    asked_of_vendor = {line.id for line in lines if line.po_id and line.status is not LineStatus.REROUTING}
+    at_once = [line for line in lines if line.id not in asked_of_vendor]
+    for po in book.pos.values():
+        mine = [line for line in book.on(po) if line.id in asked_of_vendor]
+        if mine and await _cancel_on(tx, book, po, mine):
+            at_once += mine
+    await outcomes.cancel_lines(tx, book, at_once)
+    await book.save(tx)
+    return show(book)
+
+
+_CANCELLED_ALREADY = (LineStatus.CANCELLED, LineStatus.CANCELLING)
+_TOO_LATE = (LineStatus.SHIPPED, LineStatus.DELIVERED, LineStatus.EXPIRED, LineStatus.UNSUPPLIED)
+
+
+async def _cancel_on(tx: Tx, book: Book, po: Po, lines: list[Line]) -> bool:
+    """Cancel `lines` of one purchase order; True when that needs no word of its vendor."""
+    attempt = await store.open_attempt(tx, po.id)
+    whole = len(lines) == len(book.on(po))
+    if po.can("cancel") and po.status is not PoStatus.CANCELLING and (attempt is None or attempt["state"] == "due"):
+        await store.remove_po_lines(tx, po.id, [line.id for line in lines])
+        if whole:
+            po.move("cancel")
+            if attempt is not None:
+                await store.drop_attempt(tx, attempt["id"], "cancelled")
+        return True
+    if not whole:
+        together = [line.line_no for line in book.on(po)]
+        raise Conflict(
+            f"the vendor already has lines {together} as one purchase order; cancel all of them or none",
+            code="cancel_together",
+            facts={"lines": together},
+        )
+    po.move("ask_cancel")
+    for line in lines:
+        line.move("ask_cancel")
+    if attempt is None:
+        if not await issuing.can_place(tx, po.connection_id):
+            return False  # the vendor sees it in the portal and answers there
+        await store.add_attempts(tx, [po.id], "cancel", tx.now)
+    else:
+        await store.hasten_attempt(tx, attempt["id"])
+    tx.wake(tasks.PLACE)
+    return False
+
+
+async def expire_reservations(limit: int = 200) -> int:
+    """Release reservations that were not confirmed in time; returns how many orders."""
+    expired = 0
+    while True:
+        async with uow() as tx:
+            ids = [row["id"] for row in await store.claim_expired(tx, limit)]
+            if not ids:
+                return expired
+            await catalog.release(tx, sorted(await store.expire(tx, ids)), "expiry")
+            failpoint("orders.reservations_expired")
+        expired += len(ids)
+
+
+def show(book: Book) -> OrderView:
+    """The mall's view, with the address decrypted and masked."""
+    return order_view(book, secrets.decrypt_json(book.order.ship_to, f"order:{book.order.id}"))
+
+
+async def read(tx: Tx, mall_id: int, order_id: uuid.UUID) -> OrderView:
+    """One order of this mall; raises NotFound."""
+    return show(await read_book(tx, order_id, mall_id))
+
+
+async def page(tx: Tx, mall_id: int, after: uuid.UUID | None, limit: int) -> tuple[list[OrderView], uuid.UUID | None]:
+    """Orders of this mall from old to new, and where the next page begins (None: this was the last)."""
+    rows = await store.orders_after(tx, mall_id, after, limit + 1)
+    shown = rows[:limit]
+    books = await books_of(tx, [order_of(row) for row in shown])
+    return [show(book) for book in books], shown[-1]["id"] if len(rows) > limit else None

@@ -1,0 +1,57 @@
+"""Tables of orders and all SQL over them. An order's row is the lock of everything that belongs to it: whoever changes
+lines or purchase orders takes it first, then an attempt, then stock."""
+
+from orders.store.attempts import (
+    abandoned_attempts,
+    add_attempts,
+    claim_attempt,
+    drop_attempt,
+    finish_attempt,
+    hasten_attempt,
+    letter,
+    open_attempt,
+)
+from orders.store.keeping import (
+    claim_expired,
+    expire,
+    lines_of,
+    lock_order,
+    order_row,
+    orders_after,
+    pos_of,
+    remove_po_lines,
+    save_lines,
+    save_order,
+    save_pos,
+    start_clock,
+    tried_vendors,
+)
+from orders.store.making import (
+    LINE_COLUMNS,
+    add_order,
+    add_purchase_orders,
+    open_reservations,
+    queue_for_reserving,
+)
+from orders.store.reading import (
+    as_hub,
+    broken_promises,
+    carried_lines,
+    counts,
+    facts,
+    live_holds,
+    needing_attention,
+    po_ref,
+    po_row,
+    vendor_pos_after,
+)
+from orders.store.tables import DDL
+
+__all__ = [
+    "DDL", "LINE_COLUMNS", "abandoned_attempts", "add_attempts", "add_order", "add_purchase_orders", "as_hub",
+    "broken_promises", "carried_lines", "claim_attempt", "claim_expired", "counts", "drop_attempt", "expire", "facts",
+    "finish_attempt", "hasten_attempt", "letter", "lines_of", "live_holds", "lock_order", "needing_attention",
+    "open_attempt", "open_reservations", "order_row", "orders_after", "po_ref", "po_row", "pos_of",
+    "queue_for_reserving", "remove_po_lines", "save_lines", "save_order", "save_pos", "start_clock", "tried_vendors",
+    "vendor_pos_after",
+]  # fmt: skip

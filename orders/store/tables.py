@@ -1,0 +1,199 @@
+"""Tables of orders. `po_attempts` is the queue of record for vendor calls, with at most one open attempt per
+purchase order. Row-level security is the second wall: a transaction that speaks for one mall or vendor sees no
+other's rows, whatever the statement says."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    Numeric,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import UUID
+
+from hub.kernel.db import metadata
+from orders.lifecycle import LineStatus, OrderStatus, PoStatus
+
+
+def _one_of(column: str, kind: type[OrderStatus] | type[LineStatus] | type[PoStatus]) -> CheckConstraint:
+    return CheckConstraint(f"{column} IN ({', '.join(repr(s.value) for s in kind)})", name=column)
+
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("mall_id", BigInteger, nullable=False),
+    Column("mall_order_no", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("ship_to", LargeBinary, nullable=False),  # encrypted; the only place where personal data lives
+    Column("currency", Text, nullable=False),
+    Column("total", Numeric(16, 4), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("reserved_until", DateTime(timezone=True)),
+    Column("placed_at", DateTime(timezone=True)),  # t0
+    Column("due_at", DateTime(timezone=True)),  # t0 + 72 h
+    UniqueConstraint("mall_id", "mall_order_no"),
+    _one_of("status", OrderStatus),
+    CheckConstraint("mode IN ('reserve', 'place')", name="mode"),
+    CheckConstraint("(placed_at IS NULL) = (due_at IS NULL)", name="placed"),
+    CheckConstraint("due_at = placed_at + interval '72 hours'", name="due_at"),
+    Index("ix_orders_mall", "mall_id", "id"),
+    Index("ix_orders_reserved", "reserved_until", postgresql_where=text("status = 'reserved'")),
+    Index("ix_orders_reserved_by_mall", "mall_id", postgresql_where=text("status = 'reserved'")),
+)
+
+order_lines = Table(
+    "order_lines",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("order_id", UUID(as_uuid=True), ForeignKey("orders.id"), nullable=False),
+    Column("mall_id", BigInteger, nullable=False),
+    Column("line_no", SmallInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("asked_listing_id", BigInteger),  # set when the mall pinned the vendor
+    Column("max_price", Numeric(14, 4)),
+    Column("max_currency", Text),
+    Column("agreed_price", Numeric(14, 4), nullable=False),  # per unit, when the order was made
+    Column("product_id", BigInteger, nullable=False),
+    Column("listing_id", BigInteger, nullable=False),  # from here on: the offer that serves the line now
+    Column("vendor_id", BigInteger, nullable=False),
+    Column("vendor_name", Text, nullable=False),
+    Column("connection_id", BigInteger, nullable=False),
+    Column("vendor_sku", Text, nullable=False),
+    Column("vendor_ref", Text),
+    Column("unit_price", Numeric(14, 4), nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("category", Text),
+    Column("city", Text),
+    Column("slot_id", BigInteger),
+    Column("slot_ref", Text),
+    Column("slot_version", Text),
+    Column("slot_start", DateTime(timezone=True)),
+    Column("slot_end", DateTime(timezone=True)),
+    Column("hold_id", UUID(as_uuid=True)),  # NULL once released
+    Column("po_id", UUID(as_uuid=True)),
+    Column("first_po_id", UUID(as_uuid=True)),
+    Column("first_outcome", Text),  # what the first vendor did: accepted, out_of_stock, refused, cancelled
+    UniqueConstraint("order_id", "line_no"),
+    _one_of("status", LineStatus),
+    CheckConstraint("quantity > 0", name="quantity"),
+)
+
+purchase_orders = Table(
+    "purchase_orders",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("number", Text, nullable=False, unique=True),  # ours, and the vendor-side idempotency key
+    Column("order_id", UUID(as_uuid=True), ForeignKey("orders.id"), nullable=False),
+    Column("mall_id", BigInteger, nullable=False),
+    Column("vendor_id", BigInteger, nullable=False),
+    Column("vendor_name", Text, nullable=False),
+    Column("connection_id", BigInteger, nullable=False),
+    Column("sequence", SmallInteger, nullable=False),  # 1: first choice; 2…: after a refusal
+    Column("status", Text, nullable=False),
+    Column("vendor_order_no", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("accepted_at", DateTime(timezone=True)),
+    Column("reason", Text),  # of a refusal, or of a refused cancellation
+    Column("attention", Text),  # why a person should look
+    Column("ever_unknown", Boolean, nullable=False, server_default=text("false")),
+    _one_of("status", PoStatus),
+    Index("ix_purchase_orders_order", "order_id"),
+    Index("ix_purchase_orders_vendor", "vendor_id", "id"),
+    Index("ix_purchase_orders_vendor_no", "connection_id", "vendor_order_no"),
+    Index("ix_purchase_orders_attention", "id", postgresql_where=text("attention IS NOT NULL")),
+)
+
+po_lines = Table(
+    "po_lines",  # which lines a purchase order ever carried, as the vendor was asked for them
+    metadata,
+    Column("po_id", UUID(as_uuid=True), ForeignKey("purchase_orders.id"), primary_key=True),
+    Column("line_id", UUID(as_uuid=True), ForeignKey("order_lines.id"), primary_key=True),
+    Column("mall_id", BigInteger, nullable=False),
+    Column("vendor_id", BigInteger, nullable=False),
+    Column("line_no", SmallInteger, nullable=False),
+    Column("listing_id", BigInteger, nullable=False),
+    Column("vendor_sku", Text, nullable=False),
+    Column("vendor_ref", Text),
+    Column("title", Text, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("unit_price", Numeric(14, 4), nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("slot_ref", Text),
+    Column("slot_version", Text),
+    Column("slot_start", DateTime(timezone=True)),
+    Column("slot_end", DateTime(timezone=True)),
+    Column("removed", Boolean, nullable=False, server_default=text("false")),  # cancelled before the vendor was asked
+    Index("ix_po_lines_line", "line_id"),
+)
+
+po_attempts = Table(
+    "po_attempts",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("po_id", UUID(as_uuid=True), ForeignKey("purchase_orders.id"), nullable=False),
+    Column("connection_id", BigInteger, nullable=False),
+    Column("no", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("due_at", DateTime(timezone=True), nullable=False),
+    Column("lease_until", DateTime(timezone=True)),
+    Column("tried_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True)),
+    Column("outcome", Text),
+    Column("error", Text),
+    UniqueConstraint("po_id", "no"),
+    CheckConstraint("kind IN ('place', 'find', 'cancel')", name="kind"),
+    CheckConstraint("state IN ('due', 'calling', 'done')", name="state"),
+    Index("uq_po_attempts_open", "po_id", unique=True, postgresql_where=text("state <> 'done'")),
+    Index("ix_po_attempts_due", "due_at", "id", postgresql_where=text("state = 'due'")),
+    Index("ix_po_attempts_calling", "connection_id", "lease_until", postgresql_where=text("state = 'calling'")),
+)
+
+_TENANT = "(SELECT current_setting('supplyhub.tenant', true))"
+_HUB_OR_MALL = f"{_TENANT} IN ('*', 'mall:' || mall_id)"
+_OR_VENDOR = f"{_TENANT} IN ('*', 'mall:' || mall_id, 'vendor:' || vendor_id)"
+
+DDL: tuple[str, ...] = (
+    *(
+        statement
+        for table, rule in (
+            ("orders", _HUB_OR_MALL),
+            ("order_lines", _OR_VENDOR),
+            ("purchase_orders", _OR_VENDOR),
+            ("po_lines", _OR_VENDOR),
+        )
+        for statement in (
+            f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
+            f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
+            f"CREATE POLICY {table}_tenant ON {table} USING ({rule}) WITH CHECK ({rule})",
+        )
+    ),
+    # A vendor may read the order behind its own purchase order (the address), never write it.
+    f"CREATE POLICY orders_vendor ON orders FOR SELECT USING ({_TENANT} LIKE 'vendor:%' AND EXISTS "  # noqa: S608
+    f"(SELECT 1 FROM purchase_orders p WHERE p.order_id = orders.id AND {_TENANT} = 'vendor:' || p.vendor_id))",
+    "CREATE FUNCTION orders_keep_t0() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+    "IF OLD.placed_at IS NOT NULL AND (NEW.placed_at, NEW.due_at) IS DISTINCT FROM (OLD.placed_at, OLD.due_at) "
+    "THEN RAISE EXCEPTION 'the start of the 72 hours never changes'; END IF; RETURN NEW; END $$",
+    "CREATE TRIGGER orders_keep_t0 BEFORE UPDATE OF placed_at, due_at ON orders "
+    "FOR EACH ROW EXECUTE FUNCTION orders_keep_t0()",
+)

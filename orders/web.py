@@ -1,0 +1,79 @@
+"""The malls' routes: make, confirm, cancel and follow orders. The tenant comes from the credential alone, so another
+mall's order is not found."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from hub.kernel.errors import Fault, NotFound, Rejected
+from hub.kernel.types import parse_uuid_id, public_id
+from hub.kernel.web import Call, Routes
+from orders import service
+from orders.models import CancelIn, OrderIn, OrderPage, OrderView, PageQuery
+
+routes = Routes("orders")
+
+
+def path_id(prefix: str, text: str, what: str) -> uuid.UUID:
+    """The id in a path; one that cannot be an id is simply not found."""
+    try:
+        return parse_uuid_id(prefix, text)
+    except ValueError:
+        raise NotFound(f"there is no such {what}", code="no_" + what.replace(" ", "_")) from None
+
+
+def cursor(prefix: str, text: str | None) -> uuid.UUID | None:
+    """The place where a page begins; raises Rejected for anything that is not a `next`."""
+    try:
+        return parse_uuid_id(prefix, text) if text else None
+    except ValueError as error:
+        raise Rejected(
+            "`after` is the `next` of an earlier page", code="bad_cursor", faults=(Fault("/after", str(error)),)
+        ) from None
+
+
+@routes.post(
+    "/orders",
+    scope="mall",
+    summary="Reserve or place an order",
+    body=OrderIn,
+    answer=OrderView,
+    status=201,
+    idempotent=True,
+)
+async def create_order(call: Call[OrderIn, None]) -> OrderView:
+    return await service.create(call.tx, call.mall_id, call.body)
+
+
+@routes.get("/orders", scope="mall", summary="Orders, from old to new", query=PageQuery, answer=OrderPage, tx=True)
+async def list_orders(call: Call[None, PageQuery]) -> OrderPage:
+    items, last = await service.page(call.tx, call.mall_id, cursor("ord", call.query.after), call.query.limit)
+    return OrderPage(items=items, next=public_id("ord", last) if last else None)
+
+
+@routes.get("/orders/{id}", scope="mall", summary="One order", answer=OrderView, tx=True)
+async def get_order(call: Call[None, None]) -> OrderView:
+    return await service.read(call.tx, call.mall_id, _order(call))
+
+
+@routes.post("/orders/{id}/confirm", scope="mall", summary="Buy what was reserved", answer=OrderView, tx=True)
+async def confirm_order(call: Call[None, None]) -> OrderView:
+    return await service.confirm(call.tx, call.mall_id, _order(call))
+
+
+@routes.post(
+    "/orders/{id}/cancel",
+    scope="mall",
+    summary="Cancel lines, or all that is not shipped",
+    body=CancelIn | None,
+    answer=OrderView,
+    tx=True,
+)
+async def cancel_order(call: Call[CancelIn | None, None]) -> OrderView:
+    lines = call.body.lines if call.body is not None else None
+    return await service.cancel(call.tx, call.mall_id, _order(call), lines)
+
+
+def _order(call: Call[Any, Any]) -> uuid.UUID:
+    return path_id("ord", call.path["id"], "order")
