@@ -1,7 +1,9 @@
 """What the catalogue keeps, and all SQL over it but the shelf's (stock.py) and the search's (search.py)."""
 
 from catalog.store.bulk import (
+    CANNOT_HOLD,
     STAGE_COLUMNS,
+    active_digests,
     adopt_keys,
     find_products,
     insert_staged_products,
@@ -31,7 +33,9 @@ from catalog.store.products import (
 from catalog.store.tables import change_log, feeds, holds, listings, movements, products, run_pages, slots, stock
 
 __all__ = [
+    "CANNOT_HOLD",
     "STAGE_COLUMNS",
+    "active_digests",
     "add_changes",
     "add_run_page",
     "adopt_keys",

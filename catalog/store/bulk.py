@@ -10,8 +10,16 @@ from typing import Any
 
 import asyncpg
 
-from hub.kernel.db import Tx
+from hub.kernel.db import Tx, read
 from hub.kernel.errors import Retry
+
+# What the driver or the server raises for data that a column cannot hold: no retry will help.
+CANNOT_HOLD = (
+    ValueError,
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+)
 
 _TEXTS = "kind, mode, title, title_en, brand, model, category, city, department, image_url, description, attributes"
 STAGE_COLUMNS = (
@@ -44,6 +52,16 @@ async def known_listings(
     return await tx.fetch(_KNOWN, connection_id, skus, digests, actives)
 
 
+async def active_digests(connection_id: int, skus: Sequence[str]) -> list[asyncpg.Record]:
+    """(vendor_sku, id, digest) of the active ones among these listings; read outside any transaction."""
+    return await read(
+        "SELECT vendor_sku, id, digest FROM catalog_listings "
+        "WHERE connection_id = $1 AND vendor_sku = ANY($2::text[]) AND active",
+        connection_id,
+        skus,
+    )
+
+
 async def listing_ids(tx: Tx, connection_id: int, skus: Iterable[str]) -> dict[str, int]:
     rows = await tx.fetch(
         "SELECT vendor_sku, id FROM catalog_listings WHERE connection_id = $1 AND vendor_sku = ANY($2::text[])",
@@ -69,7 +87,7 @@ async def vendor_listing_ids(tx: Tx, vendor_id: int, skus: Iterable[str]) -> dic
 
 
 async def find_products(
-    tx: Tx, gtins: Sequence[str], brand_models: Sequence[str], ids: Sequence[int]
+    tx: Tx, gtins: Iterable[str], brand_models: Iterable[str], ids: Iterable[int]
 ) -> list[asyncpg.Record]:
     """(id, gtin, brand_model) of products that carry one of the keys or ids; a product may come twice."""
     return await tx.fetch(
@@ -78,9 +96,9 @@ async def find_products(
         UNION ALL SELECT id, gtin, brand_model FROM catalog_products WHERE brand_model = ANY($2::text[])
         UNION ALL SELECT id, gtin, brand_model FROM catalog_products WHERE id = ANY($3::bigint[])
         """,
-        gtins,
-        brand_models,
-        ids,
+        list(gtins),
+        list(brand_models),
+        list(ids),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import asyncpg
 
@@ -55,7 +55,10 @@ async def add_run_page(tx: Tx, run_id: int, listing_ids: Sequence[int], captured
 
 
 async def forget_run(tx: Tx, run_id: int) -> None:
-    await tx.run("DELETE FROM catalog_run_pages WHERE run_id = $1", run_id)
+    """Drop the proof of a run that is over, and of runs that nobody will resume any more."""
+    await tx.run(
+        "DELETE FROM catalog_run_pages WHERE run_id = $1 OR captured_at < $2", run_id, tx.now - timedelta(days=7)
+    )
 
 
 _UNSEEN = """

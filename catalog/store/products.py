@@ -131,7 +131,7 @@ async def slot_rows(tx: Tx, slot_ids: Sequence[int]) -> list[asyncpg.Record]:
     """Slots of active listings of live supply connections, each with its own row of the shelf."""
     return await tx.fetch(
         _OFFER
-        + """, t.id AS slot_id, t.slot_ref, t.version, t.start_at, t.end_at, s.on_hand, s.level,
+        + """, t.id AS slot_id, t.slot_ref, t.version AS slot_version, t.start_at, t.end_at, s.on_hand, s.level,
           s.reserved, s.buffer, s.frozen, s.reported_at
         FROM catalog_slots t JOIN catalog_listings l ON l.id = t.listing_id
         JOIN catalog_feeds f ON f.connection_id = l.connection_id

@@ -241,6 +241,8 @@ def _transient(error: BaseException, cause: BaseException | None) -> BaseExcepti
     state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
     if state in _TRANSIENT or (isinstance(state, str) and state.startswith("08")):
         return Retry("the database was busy or restarting; try again", code="database_busy", after=1.0)
+    if isinstance(cause, ValueError):  # the driver's DataError: a value that no column of that type can hold
+        return error
     if isinstance(cause, OSError | asyncpg.InterfaceError) or getattr(error, "connection_invalidated", False):
         return Retry("the database cannot be reached; try again", code="database_unreachable", after=2.0)
     return error

@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     stock_promise_s: int = Field(
         3600, ge=1, description="Freshness promise of stock, seconds; older than twice this counts as out."
     )
+    unlist_share: float = Field(
+        0.3, ge=0, le=1, description="Largest share of a connection's listings that one pull may take off sale unasked."
+    )
     reference_fresh_s: int = Field(
         7 * 86400, ge=1, description="How old a reference price may be before the verdict is unknown, seconds."
     )

@@ -1,0 +1,39 @@
+"""The door of catalog/: everything other packages may call. Values are in catalog.contracts."""
+
+from __future__ import annotations
+
+from catalog.changes import note
+from catalog.ingest import on_payload, on_references, put_connection, sync
+from catalog.offers import offers_for, slots_for
+from catalog.stock import (
+    Drift,
+    Shelf,
+    accept,
+    apply_reports,
+    apply_vendor_reports,
+    available,
+    drift,
+    refuse,
+    release,
+    reserve,
+)
+
+__all__ = [
+    "Drift",
+    "Shelf",
+    "accept",
+    "apply_reports",
+    "apply_vendor_reports",
+    "available",
+    "drift",
+    "note",
+    "offers_for",
+    "on_payload",
+    "on_references",
+    "put_connection",
+    "refuse",
+    "release",
+    "reserve",
+    "slots_for",
+    "sync",
+]
