@@ -162,7 +162,11 @@ class Database:
                         self._dsn,
                         min_size=1,
                         max_size=self._pool_size,
-                        server_settings={**self._server_settings, "default_transaction_read_only": "on"},
+                        server_settings={
+                            **self._server_settings,
+                            "default_transaction_read_only": "on",
+                            "plan_cache_mode": "force_generic_plan",  # planning anew costs more than most reads
+                        },
                         init=_jsonb_codec,
                         reset=_keep,
                     )

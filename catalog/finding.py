@@ -1,0 +1,152 @@
+"""Finding products: from a wish to a page of JSON. Chooses how to search (queryplan.py), turns pages, and hides what
+this reader cannot buy. A cursor carries the order and the last row's sort columns, so rows that are inserted or change
+meanwhile neither repeat nor push out others. Parity has no say in any order."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import orjson
+
+from catalog import queryplan, search
+from catalog.queryplan import Order, Plan, Statistics, Wish
+from catalog.search import KEYS, Key
+from hub.kernel.errors import Fault, Rejected
+
+NO_FACETS = '{"kind":[],"mode":[],"category":[],"brand":[],"vendor":[]}'
+ROUNDS = 5  # times a page is filled up when rows were hidden; after that it is simply shorter
+_LAST: Key = (False, 2**31 - 1, 2**63 - 1)  # before the first product without stock
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One page. `items` are JSON objects; `total` may be an estimate, then `approximate` is set."""
+
+    items: list[str]
+    next: str | None
+    total: int | None
+    approximate: bool
+    facets: str | None
+
+
+async def find(
+    wish: Wish, sort: Order | None, cursor: str | None, limit: int, held: Sequence[int], now: datetime, facets: bool
+) -> Found:
+    """A page of the products that fit `wish`. `sort` None is relevance: text, then availability and popularity when
+    the hits are few enough to rank, else availability and popularity alone.
+
+    `held` are the listings that this mall does not buy: they do not count, and a product with nothing else is
+    not shown. Raises Rejected for a cursor that is damaged or belongs to another search."""
+    statistics = await search.statistics()
+    print_ = zlib.crc32(repr((wish, sort)).encode())
+    if cursor is not None:
+        order, key = _read_cursor(cursor, print_)
+    else:
+        order, key = sort or await _relevance(statistics, wish), None
+    shown: list[str] = []
+    total: int | None = None
+    more = hidden = False
+    for _ in range(ROUNDS):
+        need = limit + 1 - len(shown)
+        page = await _rows(statistics, wish, order, key, need, held, now)
+        total = page.total if total is None else total
+        for row_key, item in page.rows:
+            if len(shown) == limit:
+                more = True
+                break
+            key = row_key
+            if item is None:
+                hidden = True
+            else:
+                shown.append(item)
+        if more or len(page.rows) < need:
+            break
+    else:
+        more = True
+    approximate = total is None or hidden or (order is Order.RANK and total >= search.GATHER_CAP)
+    if total is None and statistics.known:
+        total = round(queryplan.estimate(statistics, wish, order, limit, wish.in_stock or None).hits)
+    counted: str | None = None
+    if facets:
+        counted, sampled = await search.facets(wish)
+        approximate = approximate or sampled
+    following = _write_cursor(order, print_, key) if more and key is not None else None
+    return Found(shown, following, total, approximate, counted)
+
+
+async def _relevance(statistics: Statistics, wish: Wish) -> Order:
+    if not wish.terms and wish.gtin is None:
+        return Order.POPULAR
+    plan = await _plan(statistics, wish, Order.POPULAR, 20, True)
+    return Order.RANK if plan is Plan.GATHER else Order.POPULAR
+
+
+async def _plan(statistics: Statistics, wish: Wish, order: Order, need: int, sellable: bool | None) -> Plan:
+    if order is Order.RANK or wish.gtin is not None:
+        return Plan.GATHER
+    if statistics.known:
+        return queryplan.choose(queryplan.estimate(statistics, wish, order, need, sellable), order)
+    few = await search.hits_up_to(wish, queryplan.SMALL + 1) <= queryplan.SMALL
+    return Plan.GATHER if few else Plan.WALK
+
+
+async def _rows(
+    statistics: Statistics, wish: Wish, order: Order, key: Key | None, need: int, held: Sequence[int], now: datetime
+) -> search.Page:
+    sellable = (key is None or key[0]) if order is Order.POPULAR else None
+    if await _plan(statistics, wish, order, need, sellable) is Plan.GATHER:
+        return await search.gather(wish, order, key, need, held, now)
+    inner = key[1:] if order is Order.POPULAR and key is not None else key
+    page, gave_up = await search.walk(wish, order, sellable, inner, need, held, now)
+    if gave_up:
+        return await search.gather(wish, order, key, need, held, now)
+    if sellable and not wish.in_stock and len(page.rows) < need:
+        rest = await _rows(statistics, wish, order, _LAST, need - len(page.rows), held, now)
+        page.rows += rest.rows
+    return page
+
+
+def _write_cursor(order: Order, print_: int, key: Key) -> str:
+    raw = orjson.dumps([order.value, print_, *key], default=str)
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _read_cursor(cursor: str, print_: int) -> tuple[Order, Key]:
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        order_text, for_print, *key = orjson.loads(raw)
+        order = Order(order_text)
+        columns = KEYS[order]
+        if len(key) != len(columns):
+            raise ValueError("not the columns of this order")
+        read = tuple(_key_value(value, kind) for value, (_, kind) in zip(key, columns, strict=True))
+    except (ValueError, TypeError, UnicodeEncodeError, InvalidOperation):
+        raise _refused("this is not a cursor of /products; begin again without one") from None
+    if for_print != print_:
+        raise _refused("this cursor belongs to another search; begin again without one")
+    return order, read
+
+
+_LARGEST = {"int": 2**31 - 1, "bigint": 2**63 - 1}
+
+
+def _key_value(value: Any, kind: str) -> Any:
+    if kind == "bool" and isinstance(value, bool):
+        return value
+    if kind in _LARGEST and type(value) is int and abs(value) <= _LARGEST[kind]:
+        return value
+    if kind == "numeric" and isinstance(value, str) and len(value) <= 20:
+        number = Decimal(value)
+        if number.is_finite() and abs(number) < 10**11:
+            return number
+    raise ValueError("not a sort key")
+
+
+def _refused(why: str) -> Rejected:
+    return Rejected(why, code="bad_cursor", faults=(Fault("/cursor", why),))

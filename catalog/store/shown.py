@@ -1,0 +1,218 @@
+"""SQL that shows products: offers with what is left of them, written as JSON text by PostgreSQL itself, because taking
+rows apart and putting them together again would cost more than finding them. Statements here are read-only, run
+outside any transaction, take the time as $1 and the listings that the reader does not buy as $2. Two things hold
+everywhere: an offer counts only while its feed is live, and stock older than twice its feed's promise counts as out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import asyncpg
+
+from hub.kernel.db import Tx, read
+
+SLOTS_COUNTED = 100  # free slots of a service are counted up to this many
+DELIVERY_PROMISE_H = 72
+
+_USABLE = (
+    "NOT s.frozen AND greatest(s.reported_at, f.complete_at) >= $1::timestamptz - f.promise_s * interval '2 seconds'"
+)
+_LEFT = "s.on_hand - s.reserved - s.buffer"
+_HAS_SLOTS = "EXISTS (SELECT 1 FROM catalog_slots t WHERE t.listing_id = l.id)"
+_FREE_SLOT = f"{_USABLE} AND (s.on_hand IS NULL AND s.level <> 'out' OR {_LEFT} > 0)"
+# What one listing `l` of feed `f` has: units (NULL when only levels are known), level (2, 1 or 0), latest word of it.
+_SHELF = f"""
+SELECT sum(u.available)::bigint AS available, max(u.level) AS level, max(u.at) AS at FROM (
+  SELECT sum(CASE WHEN s.on_hand IS NULL THEN NULL WHEN {_USABLE} THEN greatest({_LEFT}, 0) ELSE 0 END) AS available,
+    max(CASE WHEN NOT ({_USABLE}) OR {_LEFT} <= 0 THEN 0 WHEN s.level = 'in_stock' THEN 2
+             WHEN s.level = 'limited' THEN 1 WHEN {_LEFT} > 0 THEN 2 ELSE 0 END) AS level,
+    max(greatest(s.reported_at, f.complete_at)) AS at
+  FROM catalog_stock s WHERE s.listing_id = l.id AND (l.mode <> 'appointment' OR NOT {_HAS_SLOTS})
+  UNION ALL
+  SELECT count(*), CASE WHEN count(*) > 0 THEN 2 ELSE 0 END, max(z.at) FROM (
+    SELECT greatest(s.reported_at, f.complete_at) AS at FROM catalog_slots t
+    JOIN catalog_stock s ON s.listing_id = t.listing_id AND s.location = t.slot_ref
+    WHERE l.mode = 'appointment' AND t.listing_id = l.id AND t.start_at > $1::timestamptz AND {_FREE_SLOT}
+    LIMIT {SLOTS_COUNTED}) z
+  HAVING l.mode = 'appointment' AND {_HAS_SLOTS}) u
+"""  # noqa: S608 - constant text
+_LIVE = "JOIN catalog_feeds f ON f.connection_id = l.connection_id AND f.live AND f.role = 'supply'"
+OFFERS = f"""
+FROM catalog_listings l {_LIVE} CROSS JOIN LATERAL ({_SHELF}) k
+WHERE l.product_id = p.id AND l.active AND l.id <> ALL($2::bigint[])
+"""
+SUMMED = (
+    "count(*) AS offers, min(l.price) FILTER (WHERE l.currency = p.currency) AS price, "
+    "sum(k.available)::bigint AS available, max(k.level) AS level, max(k.at) AS at"
+)
+
+
+def _text(value: str) -> str:
+    return f"coalesce(to_json({value})::text, 'null')"
+
+
+def _amount(value: str) -> str:
+    return f"round({value}, greatest(2, min_scale({value})))"
+
+
+def _money(amount: str, currency: str) -> str:
+    written = f"""concat('{{"amount":"', {_amount(amount)}, '","currency":"', {currency}, '"}}')"""
+    return f"CASE WHEN {amount} IS NULL THEN 'null' ELSE {written} END"
+
+
+def _level(value: str) -> str:
+    return f"""CASE {value} WHEN 2 THEN '"in_stock"' WHEN 1 THEN '"limited"' ELSE '"out"' END"""
+
+
+def _object(fields: Iterable[tuple[str, str]], close: str = "}") -> str:
+    """The SQL that writes one JSON object; each value is SQL that gives JSON text."""
+    parts = [f"""'{"," if i else "{"}"{name}":', {value}""" for i, (name, value) in enumerate(fields)]
+    return f"concat({', '.join(parts)}, '{close}')"
+
+
+_COMMON = [
+    ("id", """'"prd_', p.id, '"'"""),
+    *((name, _text(f"p.{name}")) for name in ("title", "title_en", "brand")),
+    *((name, f"""'"', p.{name}, '"'""") for name in ("kind", "mode")),
+    *((name, _text(f"p.{name}")) for name in ("category", "gtin", "city", "image_url")),
+    ("price", _money("coalesce(o.price, p.price)", "p.currency")),
+    ("available", "coalesce(o.available::text, 'null')"),
+    ("level", _level("o.level")),
+    ("stock_at", _text("o.at")),
+    ("updated_at", _text("p.updated_at")),
+]
+ITEM = _object([*_COMMON, ("offers", "o.offers")])
+_DETAIL = _object(
+    [
+        *_COMMON,
+        *((name, _text(f"p.{name}")) for name in ("department", "model", "description")),
+        ("attributes", "p.attributes::text"),
+        ("created_at", _text("p.created_at")),
+        ("listed", "CASE WHEN p.listed AND o.offers > 0 THEN 'true' ELSE 'false' END"),
+    ],
+    close="",
+)
+_OFFER = _object(
+    [
+        ("listing_id", """'"lst_', l.id, '"'"""),
+        ("vendor", _text("f.vendor_name")),
+        ("vendor_id", """'"vnd_', f.vendor_id, '"'"""),
+        ("title", _text("l.title")),
+        ("pack", _text("l.pack")),
+        ("price", _money("l.price", "l.currency")),
+        ("shipping", f"""'"', {_amount("l.shipping")}, '"'"""),
+        ("available", "coalesce(k.available::text, 'null')"),
+        ("level", _level("k.level")),
+        ("stock_at", _text("k.at")),
+        ("promise", f"""'{{"deliver_within_h":{DELIVERY_PROMISE_H},"stock_confirmed_within_s":', f.promise_s, '}}'"""),
+    ],
+    close="",
+)
+_BEST_FIRST = "ORDER BY k.level DESC NULLS LAST, l.price, l.id"
+_PRODUCTS = f"""
+SELECT p.id, {_DETAIL}, o.ids, o.texts FROM unnest($3::bigint[]) w(id) JOIN catalog_products p ON p.id = w.id
+CROSS JOIN LATERAL (
+  SELECT {SUMMED}, coalesce(array_agg(l.id {_BEST_FIRST}), '{{}}') AS ids,
+    coalesce(array_agg({_OFFER} {_BEST_FIRST}), '{{}}') AS texts
+  {OFFERS}) o
+"""  # noqa: S608 - constant text
+
+
+async def product_texts(ids: Sequence[int], held: Sequence[int], now: datetime) -> list[asyncpg.Record]:
+    """Of each product that exists: id, the JSON object of it without its last brace, its offers' listing ids and
+    their JSON objects without their last braces, those that can be bought first, then the cheaper."""
+    return await read(_PRODUCTS, now, held, ids)
+
+
+async def product_texts_in(tx: Tx, ids: Sequence[int], held: Sequence[int], now: datetime) -> list[asyncpg.Record]:
+    """The same inside a transaction, so that it shows what that transaction sees."""
+    return await tx.fetch(_PRODUCTS, now, held, ids)
+
+
+async def ids_of_gtins(gtins: Sequence[str]) -> dict[str, int]:
+    """GTIN-14 -> product id."""
+    rows = await read("SELECT gtin, id FROM catalog_products WHERE gtin = ANY($1::text[])", gtins)
+    return {row[0]: row[1] for row in rows}
+
+
+_AVAILABILITY = f"""
+SELECT l.id, l.product_id, l.city, l.mode, l.price, l.currency, l.active, k.available, coalesce(k.level, 0) AS level,
+  k.at, coalesce(k.at >= $1::timestamptz - f.promise_s * interval '2 seconds', false) AS fresh,
+  l.id = ANY($2::bigint[]) AS held, f.vendor_name
+FROM catalog_listings l {_LIVE} CROSS JOIN LATERAL ({_SHELF}) k WHERE l.id = $3
+"""  # noqa: S608 - constant text
+
+
+async def availability(listing_id: int, held: Sequence[int], now: datetime) -> asyncpg.Record | None:
+    """One listing with what is left of it; None when there is none of a live supply feed."""
+    rows = await read(_AVAILABILITY, now, held, listing_id)
+    return rows[0] if rows else None
+
+
+_SLOT = _object(
+    [
+        ("id", """'"slt_', t.id, '"'"""),
+        ("listing_id", """'"lst_', l.id, '"'"""),
+        ("vendor", _text("f.vendor_name")),
+        ("start", _text("t.start_at")),
+        ("end", _text("t.end_at")),
+        ("city", _text("coalesce(t.city, l.city)")),
+        ("department", _text("coalesce(t.department, l.department)")),
+        ("price", _money("l.price", "l.currency")),
+    ]
+)
+
+
+async def free_slots(
+    product_id: int,
+    held: Sequence[int],
+    now: datetime,
+    *,
+    city: str | None,
+    department: str | None,
+    start: datetime | None,
+    end: datetime | None,
+    after: tuple[datetime, int] | None,
+    limit: int,
+) -> list[asyncpg.Record]:
+    """Slots that are free now, earliest first: start, id, JSON text."""
+    return await read(
+        f"""
+        SELECT t.start_at, t.id, {_SLOT} FROM catalog_listings l {_LIVE}
+        JOIN catalog_slots t ON t.listing_id = l.id
+        JOIN catalog_stock s ON s.listing_id = t.listing_id AND s.location = t.slot_ref
+        WHERE l.product_id = $3 AND l.active AND l.mode = 'appointment' AND l.id <> ALL($2::bigint[])
+          AND t.start_at > $1::timestamptz AND {_FREE_SLOT}
+          AND ($4::text IS NULL OR coalesce(t.city, l.city) = $4)
+          AND ($5::text IS NULL OR coalesce(t.department, l.department) = $5)
+          AND t.start_at >= coalesce($6::timestamptz, $1::timestamptz) AND ($7::timestamptz IS NULL OR t.start_at < $7)
+          AND ($8::timestamptz IS NULL OR (t.start_at, t.id) > ($8, $9::bigint))
+        ORDER BY t.start_at, t.id LIMIT $10
+        """,  # noqa: S608 - constant text
+        now, held, product_id, city, department, start, end, after and after[0], after[1] if after else 0, limit,
+    )  # fmt: skip
+
+
+async def is_bookable_product(product_id: int) -> bool:
+    """Whether there is such a product and it is sold by appointment."""
+    rows = await read("SELECT 1 FROM catalog_products WHERE id = $1 AND mode = 'appointment'", product_id)
+    return bool(rows)
+
+
+_ORDERABLE = f"""
+SELECT p.kind, count(*) AS listed, count(*) FILTER (WHERE p.sellable AND EXISTS (
+  SELECT 1 FROM catalog_listings l {_LIVE} CROSS JOIN LATERAL ({_SHELF}) k
+  WHERE l.product_id = p.id AND l.active AND k.level > 0)) AS orderable
+FROM catalog_products p WHERE p.listed GROUP BY p.kind
+"""  # noqa: S608 - constant text
+
+
+async def orderable_by_kind(now: datetime) -> dict[str, tuple[int, int]]:
+    """kind -> products listed, products of which something can be ordered now."""
+    return {row[0]: (row[1], row[2]) for row in await read(_ORDERABLE, now)}
+
+
+async def live_listings(tx: Tx) -> int:
+    """How many active listings live supply connections have."""
+    return int(await tx.fetchval(f"SELECT count(*) FROM catalog_listings l {_LIVE} WHERE l.active"))  # noqa: S608

@@ -1,0 +1,253 @@
+"""The catalogue over HTTP for malls and staff: search, products, availability, changes, clinics, the assortment.
+
+Which mall asks comes from its key alone, and only decides which listings its own parity policy keeps it from buying."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from catalog import changes, finding, reading
+from catalog.contracts import ChangesPage
+from catalog.queryplan import Order, Wish
+from catalog.segment import query_tokens, terms
+from catalog.views import (
+    AssortmentView,
+    AvailabilityQuery,
+    AvailabilityView,
+    ChangesQuery,
+    ChangesView,
+    ClinicsQuery,
+    LookupIn,
+    LookupView,
+    ProductPage,
+    ProductsQuery,
+    ProductView,
+    SlotPage,
+    SlotsQuery,
+)
+from hub.kernel import clock
+from hub.kernel.errors import Fault, NotFound, Rejected
+from hub.kernel.types import gtin14, parse_int_id
+from hub.kernel.web import Call, Routes
+
+routes = Routes("catalogue")
+READERS = ("mall", "staff")
+POLL_S = 0.5  # how often a waiting reader of changes looks again
+STREAM_S = 900.0  # a stream ends after this; readers come back with Last-Event-ID
+
+
+async def _held(call: Call[Any, Any]) -> frozenset[int]:
+    return await reading.held_listings(call.mall_id if call.principal.scope == "mall" else None)
+
+
+def _path_id(prefix: str, text: str) -> int:
+    try:
+        return parse_int_id(prefix, text)
+    except ValueError:
+        raise NotFound(f"there is no such id; ids look like {prefix}_123", code="no_such_id") from None
+
+
+def _vendor_id(vendor: str | None) -> int | None:
+    try:
+        return parse_int_id("vnd", vendor or "")
+    except ValueError:
+        return None
+
+
+def _asked(q: str) -> Wish | None:
+    """The words of a search, or the GTIN that it is; None when it holds no word at all and so finds nothing."""
+    digits = q.replace(" ", "").replace("-", "")
+    if digits.isascii() and digits.isdigit():
+        with contextlib.suppress(ValueError):
+            return Wish(gtin=gtin14(digits))
+    words = tuple(terms(query_tokens(q)))
+    return Wish(terms=words, phrase=q.lower()) if words or not q else None
+
+
+def _wish(query: ProductsQuery) -> Wish | None:
+    asked = _asked(query.q)
+    if asked is None:
+        return None
+    vendor_id = _vendor_id(query.vendor)
+    brand_terms = terms(query_tokens(query.brand)) if query.brand else []
+    return replace(
+        asked,
+        kind=query.kind,
+        category=query.category,
+        brand=query.brand,
+        brand_terms=tuple(term._replace(prefix=False) for term in brand_terms),
+        vendor=query.vendor if vendor_id is None else None,
+        vendor_id=vendor_id,
+        price_min=query.price_min,
+        price_max=query.price_max,
+        in_stock=query.in_stock,
+        mode=query.mode,
+        city=query.city,
+    )
+
+
+async def _page(
+    wish: Wish | None, sort: Order | None, cursor: str | None, limit: int, facets: bool, call: Call[Any, Any]
+) -> bytes:
+    now = clock.now()
+    if wish is None:
+        found = finding.Found([], None, 0, False, finding.NO_FACETS if facets else None)
+    else:
+        found = await finding.find(wish, sort, cursor, limit, list(await _held(call)), now, facets)
+    tail = [f'"next":{_quoted(found.next)}']
+    if found.total is not None:
+        tail.append(f'"total":{found.total}')
+    if found.facets is not None:
+        tail.append(f'"facets":{found.facets}')
+    tail.append(f'"approximate":{"true" if found.approximate else "false"},"as_of":"{now.isoformat()}"')
+    return f'{{"items":[{",".join(found.items)}],{",".join(tail)}}}'.encode()
+
+
+def _quoted(text: str | None) -> str:
+    return "null" if text is None else f'"{text}"'
+
+
+_SORTS = {"price": Order.PRICE, "-price": Order.PRICE_DOWN, "newest": Order.NEWEST}
+
+
+@routes.get("/products", scope=READERS, summary="Search and browse", query=ProductsQuery, answer=ProductPage)
+async def search(call: Call[None, ProductsQuery]) -> bytes:
+    """Words are all needed; an empty `q` browses. Products without stock come last; parity never counts."""
+    query = call.query
+    return await _page(_wish(query), _SORTS.get(query.sort), query.cursor, query.limit, query.facets, call)
+
+
+@routes.post("/products/lookup", scope=READERS, summary="Many products at once", body=LookupIn, answer=LookupView)
+async def lookup(call: Call[LookupIn, None]) -> bytes:
+    """By id or by GTIN; what nobody knows is listed in `missing`."""
+    now = clock.now()
+    body = call.body
+    if body.ids is not None:
+        wanted: dict[str, int | None] = {text: parse_int_id("prd", text) for text in body.ids}
+    else:
+        gtins = list(dict.fromkeys(body.gtins or ()))
+        known = await reading.products_of_gtins(gtins)
+        wanted = {gtin: known.get(gtin) for gtin in gtins}
+    numbers = list(dict.fromkeys(number for number in wanted.values() if number is not None))
+    texts = await reading.product_texts(numbers, await _held(call))
+    missing = [text for text, number in wanted.items() if number is None or number not in texts]
+    items = ",".join(texts[number] for number in numbers if number in texts)
+    return f'{{"items":[{items}],"missing":{orjson.dumps(missing).decode()},"as_of":"{now.isoformat()}"}}'.encode()
+
+
+@routes.get("/products/{id}", scope=READERS, summary="One product with its offers", answer=ProductView)
+async def product(call: Call[None, None]) -> bytes:
+    return await reading.product(_path_id("prd", call.path["id"]), await _held(call))
+
+
+@routes.get(
+    "/availability", scope=READERS, summary="What is left of one listing", query=AvailabilityQuery,
+    answer=AvailabilityView,
+)  # fmt: skip
+async def availability(call: Call[None, AvailabilityQuery]) -> bytes:
+    query = call.query
+    listing_id = parse_int_id("lst", query.listing_id)
+    return orjson.dumps(await reading.availability(listing_id, query.qty, query.area, await _held(call)))
+
+
+@routes.get("/changes", scope=READERS, summary="Every change, in commit order", query=ChangesQuery, answer=ChangesView)
+async def changes_page(call: Call[None, ChangesQuery]) -> bytes:
+    """With `wait` an empty answer is held back until something changes, up to 25 s."""
+    query = call.query
+    deadline = time.monotonic() + query.wait
+    async for page in _changes(call.request, query.after, query.limit, deadline):
+        if page.items or time.monotonic() >= deadline:
+            break
+    return orjson.dumps({"items": page.items, "next": page.next})
+
+
+async def _changes(request: web.Request, after: str | None, limit: int, deadline: float) -> AsyncIterator[ChangesPage]:
+    """Pages of changes as they come, empty ones too, until the deadline or until nobody listens."""
+    while True:
+        page = await changes.changes_after(after, limit, reading.product_views)
+        yield page
+        after = page.next
+        if time.monotonic() >= deadline or request.transport is None:
+            return
+        if not page.items:
+            await asyncio.sleep(min(POLL_S, max(0.0, deadline - time.monotonic())))
+
+
+@routes.get(
+    "/changes/stream", scope=READERS, summary="The same as server-sent events", query=ChangesQuery,
+    answer="text/event-stream",
+)  # fmt: skip
+async def changes_stream(call: Call[None, ChangesQuery]) -> web.StreamResponse:
+    """Each event's id is the cursor after it; a browser sends the last one back by itself as Last-Event-ID."""
+    after = call.request.headers.get("Last-Event-ID") or call.query.after
+    pages = _changes(call.request, after, call.query.limit, time.monotonic() + STREAM_S)
+    first = await anext(pages)  # a bad cursor is refused before the stream begins
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+    await response.prepare(call.request)
+    await response.write(_events(first))
+    async for page in pages:
+        await response.write(_events(page))
+    await response.write_eof()
+    return response
+
+
+def _events(page: ChangesPage) -> bytes:
+    """One event a change; the last carries the cursor after all of them, so a cut stream repeats and never skips."""
+    if not page.items:
+        return b": nothing new\n\n"
+    events = [b"event: change\ndata: " + orjson.dumps(item) for item in page.items]
+    events[-1] = b"id: " + page.next.encode() + b"\n" + events[-1]
+    return b"\n\n".join(events) + b"\n\n"
+
+
+@routes.get("/clinics", scope=READERS, summary="Services sold by appointment", query=ClinicsQuery, answer=ProductPage)
+async def clinics(call: Call[None, ClinicsQuery]) -> bytes:
+    query = call.query
+    asked = _asked(query.q)
+    if asked is not None:
+        asked = replace(asked, mode="appointment", city=query.city, department=query.department)
+    return await _page(asked, None, query.cursor, query.limit, False, call)
+
+
+@routes.get("/clinics/{id}/slots", scope=READERS, summary="Slots that are free now", query=SlotsQuery, answer=SlotPage)
+async def slots(call: Call[None, SlotsQuery]) -> bytes:
+    """Earliest first. The ids are what an order line takes as `slot_id`."""
+    query = call.query
+    after = _read_slot_cursor(query.cursor) if query.cursor else None
+    wish = reading.SlotWish(query.city, query.department, query.start, query.end, after, query.limit + 1)
+    rows, now = await reading.free_slots(_path_id("prd", call.path["id"]), wish, await _held(call))
+    following = None
+    if len(rows) > query.limit:
+        last = rows[query.limit - 1]
+        following = base64.urlsafe_b64encode(f"{last[0].isoformat()}|{last[1]}".encode()).decode()
+    items = ",".join(row[2] for row in rows[: query.limit])
+    return f'{{"items":[{items}],"next":{_quoted(following)},"as_of":"{now.isoformat()}"}}'.encode()
+
+
+def _read_slot_cursor(cursor: str) -> tuple[datetime, int]:
+    try:
+        start, _, slot = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().partition("|")
+        moment = datetime.fromisoformat(start)
+        if moment.tzinfo is None or not slot.isascii() or not slot.isdigit() or len(slot) > 18:
+            raise ValueError("not where a page of slots ends")
+        return moment.astimezone(UTC), int(slot)
+    except (ValueError, OverflowError):
+        why = "this is not a cursor of these slots; begin again without one"
+        raise Rejected(why, code="bad_cursor", faults=(Fault("/cursor", why),)) from None
+
+
+@routes.get(
+    "/metrics/assortment", scope="staff", summary="Live, orderable products of each kind", answer=AssortmentView
+)
+async def assortment(_call: Call[None, None]) -> bytes:
+    return orjson.dumps(await reading.assortment())
