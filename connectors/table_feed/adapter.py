@@ -56,7 +56,7 @@ class Adapter(base.Adapter):
     async def pull(self, since: Cursor | None) -> AsyncIterator[Page]:
         """Pages of listings. `since` None: everything; {"since": iso time} or a finished pull's cursor: everything
         again if the file changed, otherwise one empty complete page; a saved page's cursor: from after that page.
-        Raises Broken for a file that cannot be read; `complete` only when all of it was."""
+        Raises Broken for a file that cannot be read, also after the pages that could: `complete` says all of it."""
         since = dict(since or {})
         fetched = await self._fetch(since)
         if fetched.spooled is None:
@@ -102,23 +102,24 @@ class Adapter(base.Adapter):
         source = self._source(spooled, mapper)
         done = int(since.get("row", 0))
         usable = int(since.get("usable", 0))
-        lost = bool(since.get("lost", False))
+        lost = str(since.get("lost", ""))  # why records in between cannot be seen
         try:
             batch = await asyncio.to_thread(_start, source, done, self.feed.page_rows)
-            if not batch and not done:
-                raise Broken("the file holds a header and no rows", code="no_rows")
             if not done:
+                if not batch:
+                    raise Broken("the file holds a header and no rows", code="no_rows")
                 _check_columns(mapper, batch)
             drift: set[str] = set()
             while True:
                 following = await asyncio.to_thread(take, source, self.feed.page_rows) if batch else []
                 mapped, refused = await self._mapped(mapper, batch, sent_at)
                 usable += len(mapped.listings) + len(mapped.unchanged)
-                lost = lost or any(record.lost for record in batch)
+                lost = lost or next((record.reason for record in batch if record.lost), "")
                 done = batch[-1].number if batch else done
                 last = not following
+                whole = last and not lost and usable > 0
                 cursor: Cursor = {**mark, "row": done, "usable": usable, "lost": lost}
-                if last:
+                if whole:
                     cursor["done"] = sent_at.isoformat()
                 fresh, drift = mapped.drift - drift, drift | mapped.drift
                 yield Page.model_construct(
@@ -129,11 +130,13 @@ class Adapter(base.Adapter):
                     bad=(*refused, *mapped.bad),
                     cursor=cursor,
                     captured_at=sent_at,
-                    complete=last and not lost and usable > 0,
+                    complete=whole,
                     drift=tuple(sorted(fresh)),
                 )
-                if last:
+                if whole:
                     return
+                if last:
+                    raise _incomplete(lost, done)
                 batch = following
         except (Malformed, TooLarge) as error:
             raise broken(error) from None
@@ -193,6 +196,13 @@ def _check_columns(mapper: FeedMapper, batch: list[Record]) -> None:
     if missing:
         have = ", ".join(list(trusted[0].fields)[:30])
         raise Broken(f"the file lacks the column {'; '.join(missing)}; it has: {have}", code="missing_columns")
+
+
+def _incomplete(lost: str, rows: int) -> Broken:
+    """Why a file that was read to its end still does not count as read: what it did not show would be unlisted."""
+    if lost:
+        return Broken(f"rows of the file cannot be seen: {lost}", code="rows_lost")
+    return Broken(f"none of the file's {rows} rows could be used; the quarantine says why", code="no_usable_rows")
 
 
 def _conditions(since: Cursor) -> dict[str, str]:

@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from pydantic import ValidationError
@@ -30,7 +30,6 @@ _NUMBERED = re.compile(r"\[\d+\]$")
 _listing = ListingIn.__pydantic_validator__.validate_python
 
 Fields = Mapping[str, str]
-Read = Callable[[Fields], Any]
 
 
 class FeedMapper:
@@ -39,11 +38,11 @@ class FeedMapper:
     def __init__(self, config: FeedConfig) -> None:
         self._config = config
         self._prepare = config.chosen.prepare
-        self._content = [(n, _reader(n, s, config)) for n, s in config.map.items() if n not in (*_STOCK, *_AMOUNTS)]
-        self._amounts = [(n, *_amount_reader(n, s, config)) for n, s in config.map.items() if n in _AMOUNTS]
-        self._stock = [(n, _reader(n, s, config)) for n, s in config.map.items() if n in _STOCK]
-        self._attributes = [(name, _reader("", spec, config)) for name, spec in config.attributes.items()]
-        self._sku = _reader("vendor_sku", config.map["vendor_sku"], config)
+        steps = {name: _step(name, spec, config) for name, spec in config.map.items()}
+        self._every = list(steps.values())
+        self._stock = [step for name, step in steps.items() if name in _STOCK]
+        self._attributes = [_step(name, spec, config, words=False) for name, spec in config.attributes.items()]
+        self._sku = steps["vendor_sku"]
         content = [s for n, s in config.map.items() if n not in _STOCK] + list(config.attributes.values())
         self._inputs = tuple(dict.fromkeys(column for spec in content for column in spec.sources))
         every = [*config.map.values(), *config.attributes.values()]
@@ -53,7 +52,8 @@ class FeedMapper:
         self._patterns = [re.compile(fnmatch.translate(pattern)) for pattern in config.ignore]
         self._ignored: set[str] = set(self.columns)  # grows: a column is judged once
         self._salt = hashlib.blake2b(config.model_dump_json().encode(), digest_size=16).digest()
-        self._base = {"kind": config.kind, "mode": config.mode, "currency": config.currency}
+        self._currency_mapped = "currency" in config.map and bool(config.map["currency"].sources)
+        self._base: dict[str, Any] = {"kind": config.kind, "mode": config.mode, "currency": config.currency}
 
     @property
     def required(self) -> tuple[tuple[str, ...], ...]:
@@ -74,7 +74,7 @@ class FeedMapper:
 
     def sku(self, fields: Fields) -> str | None:
         """The SKU as it will be stored, or None when the record has none."""
-        value = self._sku(fields)
+        value = _read([self._sku], fields, {}).get("vendor_sku")
         return value.strip()[:128] or None if isinstance(value, str) else None
 
     def digest(self, fields: Fields) -> bytes:
@@ -140,32 +140,13 @@ class FeedMapper:
 
     def listing(self, fields: Fields) -> ListingIn:
         """The canonical listing of one record; raises ValidationError or a ValueError that names the field."""
-        made: dict[str, Any] = dict(self._base)
-        for name, read in self._content:
-            value = read(fields)
-            if value is not None:
-                made[name] = value
-        said: str | None = None
-        for name, read_amount, decimal in self._amounts:
-            raw = read_amount(fields)
-            if raw is None:
-                continue
-            try:
-                digits, currency = values.amount(raw, decimal)
-            except ValueError as error:
-                raise _FieldError(str(error), name) from None
-            made[name] = digits
-            if currency is not None:
-                if said not in (None, currency):
-                    raise _FieldError(f"the amounts are in {said} and {currency}", name)
-                said = currency
-        if said is not None:
-            mapped = "currency" in self._config.map and self._config.map["currency"].sources
-            if mapped and made["currency"] != said:
-                raise _FieldError(f"the price says {said}, the currency column {made['currency']}", "currency")
-            made["currency"] = said
-        made.update(self._stock_of(fields))
-        attributes = {name: str(value)[:500] for name, read in self._attributes if (value := read(fields)) is not None}
+        made = _read(self._every, fields, self._base)
+        self._settle_currency(made)
+        if "on_hand" in made:
+            made.pop("level", None)  # a count says more than a level
+        attributes: dict[str, str] = {}
+        if self._attributes:
+            attributes = {name: str(value)[:500] for name, value in _read(self._attributes, fields, {}).items()}
         if self._prepare is not None:
             attributes |= {k.removeprefix("=attribute "): v for k, v in fields.items() if k.startswith("=attribute ")}
         if attributes:
@@ -173,8 +154,25 @@ class FeedMapper:
         listing: ListingIn = _listing(made)
         return listing
 
+    def _settle_currency(self, made: dict[str, Any]) -> None:
+        """One currency for all amounts: the one they name, or the column's, or the connection's."""
+        said: str | None = None
+        for name in _AMOUNTS:
+            value = made.get(name)
+            if type(value) is not tuple:
+                continue
+            made[name], currency = value
+            if currency is not None and currency != said:
+                if said is not None:
+                    raise _FieldError(f"the amounts are in {said} and {currency}", name)
+                said = currency
+        if said is not None:
+            if self._currency_mapped and made["currency"] != said:
+                raise _FieldError(f"the price says {said}, the currency column {made['currency']}", "currency")
+            made["currency"] = said
+
     def _stock_of(self, fields: Fields) -> dict[str, Any]:
-        made = {name: value for name, read in self._stock if (value := read(fields)) is not None}
+        made = _read(self._stock, fields, {})
         if "on_hand" in made:
             made.pop("level", None)  # a count says more than a level
         return made
@@ -237,84 +235,82 @@ def missing_columns(mapper: FeedMapper, records: Sequence[Record]) -> list[str]:
 # Reading one field --------------------------------------------------------------------------------------------
 
 
-def _reader(field: str, spec: ColumnSpec, config: FeedConfig) -> Read:
-    """A function from a record's cells to the value of `field`, None for nothing."""
-    if "constant" in spec.model_fields_set:
-        constant = spec.constant
-        return lambda _fields: constant
-    raw = _raw_reader(spec)
-    convert = _converter(field, spec, config)
-    default = spec.default
-    if convert is None:
-        if default is None:
-            return raw
-        return lambda fields: default if (cell := raw(fields)) is None else cell
+class _Step(NamedTuple):
+    """How one field is read: a constant, or cells and a conversion."""
 
-    def read(fields: Fields) -> Any:
-        cell = raw(fields)
-        if cell is None:
-            return default
-        try:
-            return convert(cell)
-        except ValueError as error:
-            raise _FieldError(str(error), field or "attributes") from None
-
-    return read
+    name: str
+    columns: tuple[str, ...]
+    convert: Callable[[str], Any] | None
+    longest: int | None
+    default: Any  # for an empty cell; the constant when there are no columns
+    join: str | None
+    first_of: str | None
 
 
-def _raw_reader(spec: ColumnSpec) -> Callable[[Fields], str | None]:
-    """The trimmed cell, None when it is empty."""
-    sources, cut, join = spec.sources, spec.first_of, spec.join
-    if len(sources) == 1 and cut is None:
-        column = sources[0]
+def _read(steps: Sequence[_Step], fields: Fields, base: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` and the values of these fields that the record has; raises _FieldError. Flat: it runs for every cell."""
+    made: dict[str, Any] = {**base}
+    get = fields.get
+    for name, columns, convert, longest, default, join, first_of in steps:
+        cell: str | None = None
+        if join is not None:
+            cell = join.join([part for column in columns if (part := get(column, "").strip())])
+        else:
+            for column in columns:
+                cell = get(column)
+                if cell and (cell := cell.strip()):
+                    break
+        if cell and first_of is not None:
+            cell = cell.partition(first_of)[0].strip()
+        if not cell:
+            if default is not None:
+                made[name] = default
+            continue
+        if convert is not None:
+            try:
+                value = convert(cell)
+            except ValueError as error:
+                raise _FieldError(str(error), name) from None
+            if value is not None:
+                made[name] = value
+        else:
+            made[name] = cell if longest is None or len(cell) <= longest else cell[:longest]
+    return made
 
-        def one(fields: Fields) -> str | None:
-            return fields.get(column, "").strip() or None
 
-        return one
-
-    def several(fields: Fields) -> str | None:
-        cells = [cell for column in sources if (cell := fields.get(column, "").strip())]
-        if not cells:
-            return None
-        text = join.join(cells) if join is not None else cells[0]
-        return (text.partition(cut)[0].strip() or None) if cut is not None else text
-
-    return several
+def _step(name: str, spec: ColumnSpec, config: FeedConfig, *, words: bool = True) -> _Step:
+    """The compiled spec. Attributes (`words` False) are text whatever they are called."""
+    convert = _converter(name if words else "", spec, config)
+    default: Any = spec.constant if "constant" in spec.model_fields_set else spec.default
+    if default is not None and name in _AMOUNTS and words:
+        default = values.amount(str(default))
+    return _Step(name, spec.sources, convert, _LONGEST.get(name) if words else None, default, spec.join, spec.first_of)
 
 
 def _converter(field: str, spec: ColumnSpec, config: FeedConfig) -> Callable[[str], Any] | None:
+    if field in _AMOUNTS:
+        decimal = spec.decimal or config.decimal
+        if decimal == ".":
+            return values.amount
+        return lambda raw: values.amount(raw, decimal)
     if spec.values:
         table: dict[str, Any] = {key.strip().casefold(): value for key, value in spec.values.items()}
         return lambda raw: values.word(raw, table, field or "value")
-    words: dict[str, Mapping[str, object]] = {
+    tables: dict[str, Mapping[str, object]] = {
         "level": values.LEVELS,
         "active": values.FLAGS,
         "kind": values.KINDS,
         "mode": values.MODES,
     }
-    if field in words:
-        known = dict(words[field])
+    if field in tables:
+        known = dict(tables[field])
         return lambda raw: values.word(raw, known, field)
     if field in ("on_hand", "version"):
         return values.count
     if field == "reported_at":
         zone = config.zone
         return lambda raw: values.instant(raw, zone)
-    longest = _LONGEST.get(field)
     if spec.html:
+        longest = _LONGEST.get(field)
         return lambda raw: (text := plain_text(raw)) and text[:longest]
-    if longest is not None:
-        return lambda raw: raw[:longest]
     return None
-
-
-def _amount_reader(field: str, spec: ColumnSpec, config: FeedConfig) -> tuple[Callable[[Fields], str | None], str]:
-    read = _reader("", spec.model_copy(update={"values": {}}), config)
-    decimal = spec.decimal or config.decimal
-
-    def text(fields: Fields) -> str | None:
-        value = read(fields)
-        return None if value is None else str(value)
-
-    return text, decimal

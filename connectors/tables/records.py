@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -76,8 +76,11 @@ def named(rows: Iterable[Row], header: Header, limits: Limits) -> Iterator[Recor
         yield Record(number, fields, reason, lost)
 
 
-def trouble(values: Iterable[str], limits: Limits) -> str:
+def trouble(values: Collection[str], limits: Limits) -> str:
     """Why these values cannot be trusted as text, or an empty string."""
+    whole = "".join(values)
+    if len(whole) <= limits.cell_chars and (whole.isascii() or DAMAGED not in whole):
+        return ""
     for value in values:
         if not value.isascii() and DAMAGED in value:
             return "the row holds bytes that are not text in the file's encoding"
