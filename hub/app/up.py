@@ -3,6 +3,7 @@ workers and scheduler running (a child that dies is started again), and stops ev
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -14,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import structlog
@@ -167,11 +169,11 @@ def _stop(hub: Hub) -> None:
 
 
 def _migrate(url: str) -> None:
-    import asyncio
-
+    """Bring the schema up to date, on a loop of its own so that callers may have one running."""
     from hub.app.migrate import upgrade
 
-    asyncio.run(upgrade(url))
+    with ThreadPoolExecutor(1) as own:
+        own.submit(asyncio.run, upgrade(url)).result()
 
 
 def _free_port(host: str) -> int:

@@ -1,0 +1,237 @@
+"""The demo's acts, each over the hub's own HTTP surface: vendors are pulled, prices checked, products searched, orders
+placed while stock moves, parcels delivered, and the figures read back. Nothing here writes to the database."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from hub.app.assortment import CLINIC, EXPERIENCES, GROCERY, PHARMACY, REFERENCE, SHOP, story
+from hub.app.demo.report import SearchRow
+from hub.app.demo.scene import Refused, Role, Scene, until
+
+SHIP_TO = {
+    "name": "李伟", "phone": "13812341234", "province": "上海市", "city": "上海市", "district": "黄浦区",
+    "address": "中山东一路1号", "postcode": "200002",
+}  # fmt: skip
+QUERIES = ("口罩", "N95 口罩", "布洛芬", "milk", "体检 上海", "洗牙", "露营", "massage", "rice cooker", "牙膏")
+SCARCE_UNITS = 10
+SCARCE_RIVALS = 30
+OPEN = {"placed", "cancelling"}
+
+
+@dataclass
+class Played:
+    """What happened, for the report and for the acts that follow."""
+
+    pulls: list[dict[str, Any]] = field(default_factory=list)
+    searches: list[SearchRow] = field(default_factory=list)
+    orders: list[dict[str, Any]] = field(default_factory=list)
+    refused_at_once: list[Refused] = field(default_factory=list)
+    scarce_sold: int = 0
+    late_order: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+async def product_by_gtin(role: Role, gtin: str) -> dict[str, Any]:
+    """The one product with this GTIN."""
+    found = await role.post("/v1/products/lookup", {"gtins": [gtin]})
+    item: dict[str, Any] = found["items"][0]
+    return item
+
+
+async def order(
+    mall: Role, lines: list[dict[str, Any]], *, number: str = "", mode: str = "place", key: str = ""
+) -> dict[str, Any]:
+    """Place one order; raises Refused when the hub refuses it."""
+    number = number or f"D{uuid.uuid4().hex[:12]}"
+    body = {"mall_order_no": number, "mode": mode, "ship_to": SHIP_TO, "lines": lines}
+    made: dict[str, Any] = await mall.post("/v1/orders", body, Idempotency_Key=key or number)
+    return made
+
+
+async def act_pull(stage: Scene, played: Played) -> None:
+    """Every vendor is connected and pulled over real HTTP by the workers; the reference shop comes last, so that its
+    rows find the products they price."""
+    await stage.connect()
+    started = time.perf_counter()
+    supply = [name for name in stage.connections if name != REFERENCE]
+    played.pulls = await stage.pull(*supply)
+    played.seconds["pulling vendors"] = time.perf_counter() - started
+    played.pulls += await stage.pull(REFERENCE)
+
+
+async def act_search(mall: Role, played: Played) -> None:
+    """Searches as a mall's front end makes them, in Chinese and English; the second of two is timed."""
+    for query in QUERIES:
+        await mall.get("/v1/products", q=query, limit=20)
+        started = time.perf_counter()
+        page = await mall.get("/v1/products", q=query, limit=20, facets=1)
+        spent = (time.perf_counter() - started) * 1000
+        first = page["items"][0]["title"] if page["items"] else "(none)"
+        played.searches.append(
+            SearchRow(query=query, hits=page.get("total") or len(page["items"]), first=first, milliseconds=spent)
+        )
+
+
+async def act_order(stage: Scene, malls: list[Role], played: Played) -> None:
+    """A morning of orders: ordinary ones, split ones, a booked slot, vouchers, a refused line with and without a
+    back-up, and thirty people after the last ten of one thing; all while a vendor pushes stock."""
+    started = time.perf_counter()
+    first, second = malls
+    await stage.play("webhooks", vendor=SHOP, url=f"{stage.hub.base_url}/v1/push/{stage.connections[SHOP]}")
+    for gtin in story.REFUSED_BY_GROCERY:  # gone at the vendor, without a word to us
+        await stage.play("stock", vendor=GROCERY, gtin=gtin, on_hand=0, announce=False)
+    scarce = await product_by_gtin(first, story.LATE)
+    await stage.play("stock", vendor=SHOP, gtin=story.LATE, on_hand=SCARCE_UNITS + 1, announce=True)
+    await until(lambda: _available(first, scarce["id"], SCARCE_UNITS + 1), "the pushed stock of the scarce item")
+
+    pushing = asyncio.create_task(_push_stock(stage))
+    late = await order(first, [{"product_id": scarce["id"], "qty": 1}])
+    played.late_order = late["id"]
+    played.orders.append(late)
+    await asyncio.gather(
+        _ordinary(stage, malls, played),
+        _refused_lines(first, played),
+        _contend(second, scarce["id"], played),
+        _special(stage, first, played),
+    )
+    pushing.cancel()
+    await asyncio.gather(pushing, return_exceptions=True)
+    pharmacy = await stage.vendor(PHARMACY)
+    await until(lambda: _answer_portal(pharmacy, malls), "every order's answer from its vendors", timeout_s=90)
+    played.seconds["orders"] = time.perf_counter() - started
+    refreshed = []
+    for mall in malls:
+        refreshed += await mall.pages("/v1/orders", limit=200)
+    played.orders = refreshed
+
+
+async def _available(mall: Role, product_id: str, units: int) -> bool:
+    product = await mall.get(f"/v1/products/{product_id}")
+    return bool(product["available"] == units)
+
+
+async def _push_stock(stage: Scene) -> None:
+    """The shop's counts move while orders run, and each move is a signed webhook."""
+    round_ = 0
+    while True:
+        round_ += 1
+        await stage.play("shuffle_stock", vendor=SHOP, seed=round_, count=12)
+        await asyncio.sleep(0.15)
+
+
+async def _ordinary(stage: Scene, malls: list[Role], played: Played) -> None:
+    """Two kinds of orders: one product, and a basket whose cheapest offers lie with different vendors."""
+    goods: list[dict[str, Any]] = []
+    for query in ("口罩", "牛奶", "洗衣液", "维生素", "大米", "牙膏", "纸巾"):
+        page = await malls[0].get("/v1/products", q=query, kind="goods", in_stock="true", limit=20)
+        goods += [item for item in page["items"] if (item["available"] or 0) >= 20]
+    forced = {story.LATE, story.CONTENDED, *story.REFUSED_BY_GROCERY}
+    goods = [item for item in goods if (item["gtin"] or "").lstrip("0") not in forced]
+    gate = asyncio.Semaphore(6)
+
+    async def one(number: int) -> None:
+        mall = malls[number % len(malls)]
+        picks = goods[number % len(goods) :: max(1, len(goods) // 3)][: 1 + number % 3]
+        lines = [{"product_id": item["id"], "qty": 1 + number % 2} for item in picks]
+        async with gate:
+            try:
+                played.orders.append(await order(mall, lines))
+            except Refused as refused:
+                played.refused_at_once.append(refused)
+
+    await asyncio.gather(*(one(number) for number in range(40)))
+
+
+async def _refused_lines(mall: Role, played: Played) -> None:
+    for gtin in story.REFUSED_BY_GROCERY:
+        product = await product_by_gtin(mall, gtin)
+        played.orders.append(await order(mall, [{"product_id": product["id"], "qty": 2}]))
+
+
+async def _contend(mall: Role, product_id: str, played: Played) -> None:
+    """Thirty people order one each of the last ten."""
+
+    async def one() -> None:
+        try:
+            played.orders.append(await order(mall, [{"product_id": product_id, "qty": 1}]))
+            played.scarce_sold += 1
+        except Refused as refused:
+            if refused.code != "out_of_stock":
+                raise
+            played.refused_at_once.append(refused)
+
+    await asyncio.gather(*(one() for _ in range(SCARCE_RIVALS)))
+
+
+async def _special(stage: Scene, mall: Role, played: Played) -> None:
+    """A clinic slot, vouchers, a reservation that is confirmed and one that is cancelled."""
+    clinics = await mall.get("/v1/clinics", city="上海", limit=20)
+    for clinic in clinics["items"][:6]:
+        slots = await mall.get(f"/v1/clinics/{clinic['id']}/slots", limit=5)
+        if slots["items"]:
+            played.orders.append(await order(mall, [{"slot_id": slots["items"][0]["id"]}]))
+    page = await mall.get("/v1/products", kind="experience", in_stock="true", limit=4)
+    vouchers = [{"product_id": item["id"], "qty": 1} for item in page["items"]]
+    reserved = await order(mall, vouchers[:2], mode="reserve")
+    played.orders.append(await mall.post(f"/v1/orders/{reserved['id']}/confirm"))
+    dropped = await order(mall, vouchers[2:], mode="reserve")
+    played.orders.append(await mall.post(f"/v1/orders/{dropped['id']}/cancel"))
+
+
+async def _answer_portal(pharmacy: Role, malls: list[Role]) -> bool:
+    """The pharmacy reads its orders in the portal and accepts them; true when no order waits for a vendor."""
+    for po in await pharmacy.pages("/v1/vendor/orders", limit=200):
+        if po["status"] == "awaiting_vendor":
+            await pharmacy.post(f"/v1/vendor/orders/{po['id']}/accept", {"vendor_order_no": f"SH-{po['number']}"})
+    statuses = Counter(o["status"] for mall in malls for o in await mall.pages("/v1/orders", limit=200))
+    return not OPEN & set(statuses)
+
+
+async def act_deliver(stage: Scene, malls: list[Role], played: Played) -> None:
+    """Vendors ship, the carrier scans, most parcels arrive the next day and one after three and a half."""
+    started = time.perf_counter()
+    sent: list[tuple[str, str, str]] = []  # order, carrier, tracking number
+    await stage.move_clock(hours=2)
+    for key in (SHOP, GROCERY, PHARMACY, EXPERIENCES, CLINIC):
+        vendor = await stage.vendor(key)
+        for po in await vendor.pages("/v1/vendor/orders", limit=200):
+            if po["status"] != "accepted" or po["lines"][0].get("slot_ref") or key in (EXPERIENCES, CLINIC):
+                continue
+            number = f"SF{po['number']}"
+            parcels = [
+                {
+                    "carrier": "sf",
+                    "tracking_no": number,
+                    "lines": [{"line_no": line["line_no"], "quantity": line["qty"]} for line in po["lines"]],
+                }
+            ]
+            await vendor.post(f"/v1/vendor/orders/{po['id']}/ship", {"parcels": parcels})
+            sent.append((po["order_id"], "sf", number))
+    late = {number for order_id, _carrier, number in sent if order_id == played.late_order}
+    await _scan(stage, [number for _o, _c, number in sent], "in_transit", "上海转运中心")
+    await stage.move_clock(hours=24)
+    await _scan(stage, [number for _o, _c, number in sent if number not in late], "delivered", "上海")
+    await stage.move_clock(hours=54)  # 80 hours after the first orders
+    await _scan(stage, sorted(late), "delivered", "上海")
+    await stage.move_clock(hours=24)
+    played.seconds["delivery (clock moved)"] = time.perf_counter() - started
+
+
+async def _scan(stage: Scene, numbers: list[str], status: str, place: str) -> None:
+    at: datetime = stage.now() - timedelta(minutes=1)
+    events = [
+        {"carrier": "sf", "tracking_no": number, "status": status, "event_at": at.isoformat(), "place": place}
+        for number in numbers
+    ]
+    for start in range(0, len(events), 100):
+        answer = await stage.staff.post("/v1/tracking-events", {"events": events[start : start + 100]})
+        unhappy = [result for result in answer["results"] if result["result"] != "recorded"]
+        if unhappy:
+            raise Refused(f"carrier scans were refused: {unhappy[0]}")
