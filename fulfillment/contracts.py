@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
 
 from hub.kernel.events import Event
-from hub.kernel.types import View
+from hub.kernel.types import Frozen, Instant, SafeText, View
 
 
 class ShipmentUpdated(Event):
@@ -65,3 +67,99 @@ class StockoutFigure(View):
     status: Literal["met", "missed", "no_data"]
     window: tuple[datetime, datetime]
     as_of: datetime
+
+
+CarrierCode = Annotated[SafeText, StringConstraints(min_length=1, max_length=60, strip_whitespace=True, to_lower=True)]
+TrackingNo = Annotated[SafeText, StringConstraints(min_length=1, max_length=80, strip_whitespace=True, to_upper=True)]
+
+
+class TrackingEventIn(Frozen):
+    """One event about a parcel. A `status` outside ShipmentStatus is kept as unknown with the raw value. `void`
+    withdraws the event of the same status and instant; `cause` is the carrier's evidence of why it cannot deliver."""
+
+    carrier: CarrierCode
+    tracking_no: TrackingNo
+    status: Annotated[SafeText, StringConstraints(min_length=1, max_length=120, strip_whitespace=True)]
+    event_at: Instant
+    raw_status: Annotated[SafeText, Field(max_length=200)] | None = None
+    place: Annotated[SafeText, Field(max_length=200)] | None = None
+    description: Annotated[SafeText, Field(max_length=500)] | None = None
+    cause: Literal["bad_address"] | None = None
+    void: bool = False
+
+
+class EventResult(View):
+    """What became of one event. `parked`: kept until a vendor names this parcel."""
+
+    index: int
+    result: Literal["applied", "duplicate", "parked", "rejected", "invalid"]
+    detail: str | None = None
+
+
+class ParcelEventView(View):
+    """One event of a parcel."""
+
+    source: str
+    status: str
+    raw_status: str
+    event_at: datetime
+    ingested_at: datetime
+    place: str | None
+    description: str | None
+    void: bool
+
+
+class ParcelLineView(View):
+    """Units of one order line in a parcel."""
+
+    line_no: int
+    quantity: int
+
+
+class ParcelView(View):
+    """A parcel. `lines` is empty when the vendor never said what is in it."""
+
+    carrier: str
+    tracking_no: str
+    status: str
+    vendor_status: str | None
+    delivered_at: datetime | None
+    lines: list[ParcelLineView]
+    events: list[ParcelEventView]
+
+
+class ShipmentView(View):
+    """What one vendor sends of an order."""
+
+    purchase_order: str
+    accepted_at: datetime | None
+    vendor_status: str | None
+    parcels: list[ParcelView]
+
+
+class LineProgress(View):
+    """How far one line of an order is. `delivered_at` is when its last unit arrived by a carrier's scan."""
+
+    line_no: int
+    quantity: int
+    delivered_units: int
+    due_at: datetime
+    delivered_at: datetime | None
+    cancelled_by: Literal["buyer", "supply"] | None
+
+
+class OrderShipments(View):
+    """The shipments of one order and what has arrived of each line."""
+
+    order_id: str
+    shipments: list[ShipmentView]
+    lines: list[LineProgress]
+
+
+class TrackingFreshness(View):
+    """How long carriers' events took from the scan to us; None without any."""
+
+    events: int
+    p50_s: float | None
+    p95_s: float | None
+    window: tuple[datetime, datetime]
