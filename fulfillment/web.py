@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import asyncpg
 from pydantic import Field, ValidationError, model_validator
 
-from fulfillment import api, clocks, shipping, store, tracking
+from fulfillment import api, shipping, store, tracking
 from fulfillment.contracts import (
     Delivery72h,
     EventResult,
@@ -28,6 +28,7 @@ from hub.kernel.db import Tx
 from hub.kernel.errors import NotFound
 from hub.kernel.types import Input, Instant, Json, View, parse_uuid_id, public_id
 from hub.kernel.web import Call, Routes, faults_of
+from orders import api as orders
 
 routes = Routes("fulfillment")
 
@@ -81,10 +82,12 @@ async def order_shipments(call: Call[None, None]) -> OrderShipments:
         order_id = parse_uuid_id("ord", call.path["id"])
     except ValueError as error:
         raise NotFound("there is no such order", code="no_order") from error
-    facts = await clocks.follow(call.tx, order_id)
+    facts = await orders.line_facts(call.tx, order_id=order_id)
     if not facts or facts[0].mall_id != call.mall_id:
         raise NotFound("there is no such order that was placed", code="no_order")
-    progress = [LineProgress(**dict(row)) for row in await store.clocks_of(call.tx, order_id)]
+    started = {row["line_id"]: dict(row) for row in await store.clocks_of(call.tx, order_id)}
+    fresh = {"delivered_units": 0, "delivered_at": None, "cancelled_by": None}
+    progress = [LineProgress(**started.get(line.line_id, dict(line) | fresh)) for line in facts]
     return OrderShipments(
         order_id=public_id("ord", order_id), shipments=await _shipments(call.tx, order_id), lines=progress
     )

@@ -90,6 +90,15 @@ async def standing_verdicts(listing_ids: Sequence[int]) -> dict[int, Check]:
     return {row["listing_id"]: _standing(row, cutoff) for row in await db.read(store.VERDICTS, list(listing_ids))}
 
 
+async def standing_verdicts(listing_ids: Sequence[int]) -> dict[int, Check]:
+    """The same for reading paths, outside any transaction."""
+    if not listing_ids:
+        return {}
+    cutoff = clock.now() - timedelta(seconds=settings().reference_fresh_s)
+    rows = await db.read(store.STANDING_VERDICTS, list(listing_ids))
+    return {row["listing_id"]: _standing(row, cutoff) for row in rows}
+
+
 async def held(tx: Tx, mall_id: int, listing_ids: Sequence[int]) -> set[int]:
     """Which of these listings the mall does not buy now, under its own policy `hold` or `block`."""
     return set(await store.held_listings(tx, mall_id, list(listing_ids)))
@@ -111,6 +120,11 @@ async def held_for_mall(mall_id: int) -> frozenset[int]:
         _holds.clear()
     _holds[mall_id] = (database, tick + HOLDS_CACHE_S, found)
     return found
+
+
+async def held_count(tx: Tx) -> int:
+    """How many listings are held now, once per mall that holds them."""
+    return await store.count_held(tx)
 
 
 async def parity_counts(tx: Tx, listed: int | None = None) -> dict[str, int]:
@@ -167,6 +181,17 @@ async def expire_stale(tx: Tx, limit: int = 5_000) -> int:
     rows = await store.expired_offers(tx, cutoff, limit)
     await check(tx, [OfferPrice(**dict(row)) for row in rows])
     return len(rows)
+
+
+async def expire_verdicts() -> int:
+    """A task: judge again whatever rests on a stale reference; returns how many. A transaction per 2,000 listings."""
+    done = 0
+    while True:
+        async with db.uow() as tx:
+            found = await expire_stale(tx, 2_000)
+        done += found
+        if found < 2_000:
+            return done
 
 
 async def forget_listings(tx: Tx, listing_ids: Sequence[int]) -> None:
