@@ -26,11 +26,12 @@ def load_tables() -> None:
         importlib.import_module(f"{package}.store")
 
 
-def config(connection: Connection | None = None) -> Config:
+def config(connection: Connection | None = None, tables: frozenset[str] | None = None) -> Config:
     """Alembic's configuration without an ini file."""
     made = Config()
     made.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     made.attributes["connection"] = connection
+    made.attributes["tables"] = tables
     return made
 
 
@@ -64,6 +65,20 @@ async def downgrade(url: str, revision: str) -> None:
     try:
         async with engine.begin() as connection:
             await connection.run_sync(lambda c: command.downgrade(config(c), revision))
+    finally:
+        await engine.dispose()
+
+
+async def draft(url: str, message: str, revision: str, tables: frozenset[str] | None = None) -> None:
+    """Write a new revision with the differences between the database at `url` (at head) and the declared tables,
+    or only those of `tables`."""
+    load_tables()
+    engine = _engine(url)
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(
+                lambda c: command.revision(config(c, tables), message, autogenerate=True, rev_id=revision)
+            )
     finally:
         await engine.dispose()
 
