@@ -59,7 +59,11 @@ class Mapper:
         fields = {name: compile_reading(name, reading, config) for name, reading in spec.fields.items()}
         self._content = [(name, get) for name, get in fields.items() if name not in STOCK_FIELDS]
         self._stock = [(name, get) for name, get in fields.items() if name in STOCK_FIELDS]
-        self._attributes = [(name, compile_reading("", r, config)) for name, r in spec.attributes.items()]
+        self._attributes = [
+            (name, compile_reading("", r, config)) for name, r in spec.attributes.items() if name != "*"
+        ]
+        every = spec.attributes.get("*")  # an object whose entries are all attributes
+        self._every_attribute = compile_path(every.path) if every is not None and every.path is not None else None
         self._inputs = [
             compile_path(path)
             for name, reading in [*spec.fields.items(), *spec.attributes.items()]
@@ -144,6 +148,12 @@ class Mapper:
         if self._attributes:
             found = {name: get(record) for name, get in self._attributes}
             values["attributes"] = {name: str(value)[:500] for name, value in found.items() if value not in (None, "")}
+        if self._every_attribute is not None:
+            more = self._every_attribute(record)
+            if more and isinstance(more, dict):
+                values["attributes"] = {str(k)[:80]: str(v)[:500] for k, v in more.items()} | values.get(
+                    "attributes", {}
+                )
         listing: ListingIn = _listing(values)
         return listing
 

@@ -1,0 +1,215 @@
+"""What YAML cannot say of WooCommerce: products that hold variations, stock that a shop keeps only sometimes, and a
+shop that accepts orders for what it does not have. README.md says what this was verified against."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from connectors.contracts import BadRow, Cursor, Page, PushContent, PushReceived, StockReport
+from connectors.declarative import PullsByManifest
+from connectors.manifest import PushTopic
+from connectors.mapping import bad_row
+from connectors.paging import PageOfRecords
+from connectors.push import ReceivesByManifest, stock_of
+from connectors.woocommerce.orders import TakesOrders
+from hub.kernel.errors import Broken
+
+_PRODUCTS = "/wp-json/wc/v3/products"
+_ELSEWHERE = {
+    "grouped": "a grouped product is a page that shows other products; its members come by themselves",
+    "external": "an external product is sold on another site and cannot be ordered here",
+}
+_UNSORTED = frozenset({"uncategorized", "未分类"})
+
+
+class Adapter(PullsByManifest, ReceivesByManifest, TakesOrders):
+    """One WooCommerce shop."""
+
+    async def pull(self, since: Cursor | None) -> AsyncIterator[Page]:
+        """Pages of products; variable products come as their variations."""
+        self._prepare()
+        async for page in super().pull(since):
+            yield page
+
+    async def expand(self, got: PageOfRecords, bad: list[BadRow]) -> Sequence[Any]:
+        """Sellable records: simple products as they are, variations instead of their parent."""
+        ready: list[Any] = []
+        for record in got.records:
+            if not isinstance(record, dict):
+                ready.append(record)
+                continue
+            kind = record.get("type")
+            if kind == "simple" or kind is None:
+                if record.get("status", "publish") == "publish" or record.get("price"):
+                    ready.append(self.prepared(record))
+            elif kind == "variable":
+                ready += await self._variations(record)
+            else:
+                reason = _ELSEWHERE.get(
+                    str(kind), f"products of type {str(kind)[:40]!r} cannot be sold through the hub"
+                )
+                bad.append(bad_row(_brief(record), reason, "/type", _sku(record)))
+        return ready
+
+    async def _variations(self, parent: dict[str, Any]) -> list[Any]:
+        """The variations of a variable product, with what they inherit."""
+        found: list[Any] = []
+        if not parent.get("variations"):
+            return found
+        wanted = len(parent["variations"])
+        page = 1
+        while True:
+            answer = await self.call.get(
+                f"{_PRODUCTS}/{parent['id']}/variations",
+                {"per_page": 100, "page": page, "orderby": "id", "order": "asc"},
+            )
+            part = answer.json(self.manifest)
+            if not isinstance(part, list):
+                raise Broken("woocommerce: the variations are not a list", code="bad_shape")
+            found += part
+            if len(part) < 100:
+                break
+            page += 1
+        if len(found) < wanted and parent.get("status") == "publish":
+            listed = {variation.get("id") for variation in found if isinstance(variation, dict)}
+            if not listed <= set(parent["variations"]):
+                raise Broken(
+                    f"woocommerce: product {parent['id']} has other variations than it says", code="rows_missing"
+                )
+        return [self.variation(parent, one) for one in found if isinstance(one, dict)]
+
+    def variation(self, parent: Mapping[str, Any], one: dict[str, Any]) -> dict[str, Any]:
+        """A variation as a record of its own: it inherits what its parent says and it does not."""
+        options = [str(a.get("option", "")) for a in one.get("attributes") or [] if isinstance(a, dict)]
+        name = str(parent.get("name", ""))
+        record = {**one, "name": f"{name} - {', '.join(o for o in options if o)}" if any(options) else name}
+        for inherited in ("categories", "brands", "short_description"):
+            record.setdefault(inherited, parent.get(inherited))
+        if not record.get("description"):
+            record["description"] = parent.get("description")
+        record["images"] = [one["image"]] if one.get("image") else parent.get("images")
+        record["meta_data"] = [*(parent.get("meta_data") or []), *(one.get("meta_data") or [])]
+        if parent.get("status", "publish") != "publish":
+            record["status"] = parent.get("status")
+        prepared = self.prepared(record, f"#{parent.get('id')}/{one.get('id')}")
+        prepared["_attributes"] = {
+            str(a.get("name")): str(a.get("option"))
+            for a in one.get("attributes") or []
+            if isinstance(a, dict) and a.get("name") and a.get("option")
+        }
+        return prepared
+
+    def prepared(self, record: dict[str, Any], ref: str | None = None) -> dict[str, Any]:
+        """`record` with the few fields that the map reads and paths cannot find (their names start with `_`)."""
+        keys, brand_names = self._prepare()
+        meta: dict[str, Any] = {}
+        for entry in record.get("meta_data") or ():
+            if isinstance(entry, dict):
+                ours, value = keys.get(str(entry.get("key"))), entry.get("value")
+                if ours is not None and isinstance(value, str | int):
+                    meta[ours] = value
+        record["_meta"] = meta
+        if not record.get("sku"):
+            record["_ref"] = ref or f"#{record.get('id')}"
+        if record.get("manage_stock") is True:  # `parent` shares one count among variations: their level is honest
+            record["_count"] = record.get("stock_quantity")
+        record["_active"] = (
+            record.get("status", "publish") == "publish" and record.get("purchasable", True) is not False
+        )
+        for category in record.get("categories") or ():
+            name = category.get("name") if isinstance(category, dict) else None
+            if name and str(name).lower() not in _UNSORTED:
+                record["_category"] = name
+                break
+        for image in record.get("images") or ():
+            if isinstance(image, dict) and image.get("src"):
+                record["_image"] = image["src"]
+                break
+        for brand in record.get("brands") or ():
+            if isinstance(brand, dict) and brand.get("name"):
+                record["_brand"] = brand["name"]
+                break
+        attributes = record.get("attributes")
+        if attributes:
+            self._read_attributes(record, attributes, brand_names)
+        record["_kind"], record["_mode"] = self.config["kind"], self.config["mode"]
+        return record
+
+    def _read_attributes(self, record: dict[str, Any], attributes: Any, brand_names: frozenset[str]) -> None:
+        said: dict[str, str] = {}
+        for attribute in attributes if isinstance(attributes, list) else ():
+            if not isinstance(attribute, dict) or not attribute.get("name"):
+                continue
+            options = attribute.get("options")
+            text = ", ".join(str(option) for option in options) if isinstance(options, list) else ""
+            if not text:
+                continue
+            said[str(attribute["name"])[:80]] = text
+            if str(attribute["name"]).lower() in brand_names:
+                record.setdefault("_brand", text)
+        record["_attributes"] = said
+
+    def _prepare(self) -> tuple[dict[str, str], frozenset[str]]:
+        """Meta key -> our field, and the names of attributes that hold a brand; made once."""
+        made: tuple[dict[str, str], frozenset[str]] | None = self.__dict__.get("_keys")
+        if made is None:
+            keys = {str(key): ours for ours, key in self.config["meta_keys"].items()}
+            brands = frozenset(
+                part.strip().lower() for part in self.config["brand_attributes"].split(",") if part.strip()
+            )
+            made = self.__dict__["_keys"] = (keys, brands)
+        return made
+
+    # Pushes ---------------------------------------------------------------------------------------------------
+
+    def verify(self, headers: Mapping[str, str], body: bytes) -> PushReceived:
+        """The delivery id alone does not tell deliveries apart: WooCommerce makes it from the webhook's id and the
+        second, so two deliveries within a second share it. The body's fingerprint completes it."""
+        received = super().verify(headers, body)
+        unique = f"{received.external_id}:{hashlib.sha256(body).hexdigest()[:32]}"
+        return PushReceived(external_id=unique, topic=received.topic)
+
+    def is_ping(self, headers: Mapping[str, str], body: bytes) -> bool:
+        """Saving a webhook sends an unsigned form with the webhook's id, to see whether somebody answers."""
+        lower = {name.lower(): value for name, value in headers.items()}
+        if "x-wc-webhook-signature" in lower or len(body) > 100:
+            return False
+        form = lower.get("content-type", "").partition(";")[0].strip() == "application/x-www-form-urlencoded"
+        return form and body.startswith(b"webhook_id=") and body[11:].isdigit()
+
+    def content(self, spec: PushTopic, records: Sequence[Any]) -> PushContent:
+        """A product with its own time, so that late deliveries lose; an order of ours with its state."""
+        if spec.means == "orders":
+            return self.orders_pushed(records)
+        ready: list[Any] = []
+        stock: list[StockReport] = []
+        bad: list[BadRow] = []
+        for record in records:
+            if not isinstance(record, dict):
+                bad.append(bad_row(record, "the record is not an object"))
+                continue
+            modified = record.get("date_modified_gmt")
+            record = {**record, "_modified": f"{modified}Z" if isinstance(modified, str) else None}
+            if record.get("type", "simple") == "simple":
+                ready.append(self.prepared(record))
+            elif record.get("type") == "variation":  # its content is told by its parent; its stock is news
+                mapped = self.mapper.page([self.prepared(record, f"#{record.get('parent_id')}/{record.get('id')}")])
+                stock += stock_of(mapped.listings)
+                bad += mapped.bad
+        mapped = self.mapper.page(ready)
+        return PushContent(
+            listings=tuple(mapped.listings),
+            stock=(*stock, *stock_of(mapped.listings)),
+            bad=(*bad, *mapped.bad),
+        )
+
+
+def _sku(record: Mapping[str, Any]) -> str | None:
+    sku = record.get("sku")
+    return sku if isinstance(sku, str) and sku else f"#{record.get('id')}"
+
+
+def _brief(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: record.get(name) for name in ("id", "sku", "name", "type", "status", "price")}
