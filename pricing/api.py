@@ -90,15 +90,6 @@ async def standing_verdicts(listing_ids: Sequence[int]) -> dict[int, Check]:
     return {row["listing_id"]: _standing(row, cutoff) for row in await db.read(store.VERDICTS, list(listing_ids))}
 
 
-async def standing_verdicts(listing_ids: Sequence[int]) -> dict[int, Check]:
-    """The same for reading paths, outside any transaction."""
-    if not listing_ids:
-        return {}
-    cutoff = clock.now() - timedelta(seconds=settings().reference_fresh_s)
-    rows = await db.read(store.STANDING_VERDICTS, list(listing_ids))
-    return {row["listing_id"]: _standing(row, cutoff) for row in rows}
-
-
 async def held(tx: Tx, mall_id: int, listing_ids: Sequence[int]) -> set[int]:
     """Which of these listings the mall does not buy now, under its own policy `hold` or `block`."""
     return set(await store.held_listings(tx, mall_id, list(listing_ids)))
