@@ -21,7 +21,7 @@ from catalog.batching import Batch, Buffer
 from catalog.contracts import SyncOutcome
 from catalog.landing import Tally
 from connectors import api as connectors
-from connectors.contracts import BadRow, ConnectionView, PayloadLanded
+from connectors.contracts import BadRow, ConnectionView, Cursor, PayloadLanded
 from hub.kernel import clock
 from hub.kernel.db import HUB, Tx, uow
 from hub.kernel.errors import Conflict, HubError, Retry
@@ -71,6 +71,8 @@ async def sync(
     async with uow(HUB) as tx:
         if pull.complete and error is None and run.kind == "full" and connection.role == "supply":
             unlisted, why = await _unlist(tx, connection, run.id, unlist_any_share)
+            if why is not None:  # the next run must look at everything again, not go on after the last page
+                await pull.save(tx, pull.total, cursor=None, pages=0)
         after = error.after if isinstance(error, Retry) else None
         await connectors.finish_run(tx, run.id, complete=pull.complete, unlisted=unlisted, error=why, retry_after=after)
     total = pull.total
@@ -98,6 +100,7 @@ class _Pull:
         self.run = run
         self.progress = progress
         self.complete = False
+        self.cursor = run.cursor
         self.pages = run.page_no
         self._ids: dict[str, int] = {}  # listings that the connector may report as unchanged
         self.total = Tally(
@@ -136,17 +139,22 @@ class _Pull:
             total = Tally()
             total.add(self.total)
             total.add(tally)
+            cursor = batch.cursor if batch.pages else self.cursor
             pages = self.pages + batch.pages
-            await connectors.save_progress(
-                tx, self.run.id, cursor=batch.cursor if batch.pages else self.run.cursor, pages=pages, seen=total.seen,
-                created=total.created, updated=total.updated, unchanged=total.unchanged, quarantined=total.quarantined,
-            )  # fmt: skip
-        self.total, self.pages, self.complete = total, pages, batch.complete
+            await self.save(tx, total, cursor, pages)
+        self.total, self.cursor, self.pages, self.complete = total, cursor, pages, batch.complete
         for figure in batch.same:
             self._ids.pop(figure.vendor_sku, None)
         landing.count(tally)
         if self.progress is not None:
             self.progress(total.seen)
+
+    async def save(self, tx: Tx, total: Tally, cursor: Cursor | None, pages: int) -> None:
+        """Save where the run stands together with what `tx` holds."""
+        await connectors.save_progress(
+            tx, self.run.id, cursor=cursor, pages=pages, seen=total.seen, created=total.created, updated=total.updated,
+            unchanged=total.unchanged, quarantined=total.quarantined,
+        )  # fmt: skip
 
     async def _halve(self, batch: Batch, error: Exception) -> None:
         if len(batch.rows) + len(batch.same) + len(batch.slots) > 1:
