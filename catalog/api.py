@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from catalog.changes import note
+from catalog.figures import live_listings, shelf_totals, size
 from catalog.ingest import on_payload, on_references, put_connection, sync
 from catalog.offers import offers_for, slots_for
 from catalog.stock import (
@@ -26,6 +27,7 @@ __all__ = [
     "apply_vendor_reports",
     "available",
     "drift",
+    "live_listings",
     "note",
     "offers_for",
     "on_payload",
@@ -34,6 +36,8 @@ __all__ = [
     "refuse",
     "release",
     "reserve",
+    "shelf_totals",
+    "size",
     "slots_for",
     "sync",
 ]

@@ -152,6 +152,11 @@ class WooSandbox(Sandbox):
         """Orders that carry this number of ours, in any status."""
         return [order for order in self.orders.values() if _po(order) == po_number]
 
+    @staticmethod
+    def number_of(order: Mapping[str, Any]) -> str | None:
+        """The number of ours that an order carries, if any."""
+        return _po(order)
+
     def living(self, po_number: str) -> int:
         """How many orders with this number the shop would still fulfil."""
         return sum(order["status"] in ("pending", *_TAKES_STOCK) for order in self.orders_with(po_number))

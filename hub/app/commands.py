@@ -44,7 +44,9 @@ async def create_key(*, mall: str | None, vendor: str | None, label: str) -> str
 
 async def _vendor_id(tx: db.Tx, vendor: str) -> int:
     found = [
-        view.id for view in await connectors.api.list_vendors(tx) if vendor in (str(view.id), view.name, view.name_en)
+        int(row["id"])
+        for row in await connectors.api.list_vendors(tx)
+        if vendor in (str(row["id"]), row["name"], row["name_en"])
     ]
     if not found:
         raise NotFound(f"there is no vendor {vendor!r}; `supplyhub vendor list` shows them")
@@ -58,7 +60,7 @@ async def add_vendor(
     if role not in ("supply", "reference"):
         raise Rejected("role is supply or reference")
     async with runtime.connected(), db.uow() as tx:
-        known = [view.id for view in await connectors.api.list_vendors(tx) if view.name == name.strip()]
+        known = [int(row["id"]) for row in await connectors.api.list_vendors(tx) if row["name"] == name.strip()]
         vendor_id = known[0] if known else await connectors.api.add_vendor(tx, name.strip(), name_en.strip())
         connection_id = await connectors.api.add_connection(
             tx,

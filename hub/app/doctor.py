@@ -10,7 +10,6 @@ from typing import Any, Literal
 import catalog.api
 import fulfillment.api
 import orders.api
-
 from hub.app import runtime
 from hub.app.migrate import current_and_newest
 from hub.app.operations import CANARY_ALARM_S

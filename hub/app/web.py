@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
@@ -67,22 +69,10 @@ def serve() -> None:
     """Serve until SIGTERM or SIGINT: one uvloop process, or several under gunicorn."""
     config = settings()
     if config.web_processes > 1:
-        from gunicorn.app.wsgiapp import WSGIApplication
-
-        class _Gunicorn(WSGIApplication):
-            def load_config(self) -> None:
-                self.app_uri = "hub.app.web:create_app"
-                for name, value in {
-                    "bind": f"{config.host}:{config.port}",
-                    "workers": config.web_processes,
-                    "worker_class": "aiohttp.GunicornUVLoopWebWorker",
-                    "graceful_timeout": 20,
-                    "reuse_port": True,
-                }.items():
-                    self.cfg.set(name, value)
-
-        _Gunicorn().run()
-        return
+        gunicorn = [sys.executable, "-m", "gunicorn", "hub.app.web:create_app"]
+        gunicorn += ["--bind", f"{config.host}:{config.port}", "--workers", str(config.web_processes)]
+        gunicorn += ["--worker-class", "aiohttp.GunicornUVLoopWebWorker", "--graceful-timeout", "20"]
+        os.execv(sys.executable, gunicorn)  # noqa: S606 - becomes gunicorn, which forwards signals to its workers
     import uvloop
 
     runner_loop = uvloop.new_event_loop()

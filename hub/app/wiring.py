@@ -7,23 +7,24 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import connectors.web
+
 import catalog.api
 import catalog.vendor_web
 import catalog.web
 import connectors.api
-import connectors.web
 import fulfillment.api
 import fulfillment.web
+import hub.app.operations
 import orders.api
 import orders.vendor_web
 import orders.web
 import pricing.api
 import pricing.web
-
-import hub.app.operations
 from catalog.contracts import ListingsChanged, Oversold
 from connectors.contracts import PayloadLanded, Quarantined
 from fulfillment.contracts import ShipmentUpdated
+from hub.app.pulls import pull_due
 from hub.kernel import events, tasks
 from hub.kernel.events import Flow
 from hub.kernel.web import Route
@@ -32,7 +33,7 @@ from pricing.contracts import ParityCaseClosed, ParityCaseOpened, ReferencesReco
 
 FLOW: Flow = {
     PayloadLanded: [catalog.api.on_payload, fulfillment.api.on_payload],
-    ListingsChanged: [],
+    ListingsChanged: [],  # search and verdicts are brought up to date in the transaction that changed the listing
     ReferencesRecorded: [catalog.api.on_references],
     Quarantined: [],
     Oversold: [],
@@ -43,7 +44,7 @@ FLOW: Flow = {
     VendorRefused: [fulfillment.api.on_refused, orders.api.on_refused],
     LineUnsupplied: [fulfillment.api.on_unsupplied],
     OrderCancelled: [fulfillment.api.on_cancelled],
-    ShipmentUpdated: [],
+    ShipmentUpdated: [fulfillment.api.on_shipment_updated],
 }
 
 ROUTES: list[Route] = [
@@ -70,9 +71,10 @@ class Task:
 TASKS: dict[str, Task] = {
     tasks.FLOW: Task(lambda: events.drain(FLOW), "flow", 2),
     tasks.PLACE: Task(orders.api.place_due, "flow", 1),
-    tasks.SYNC: Task(catalog.api.sync_due, "sync", 2),
+    tasks.SYNC: Task(pull_due, "sync", 2),
     "expire_reservations": Task(orders.api.expire_reservations, "flow", 5),
     "expire_verdicts": Task(pricing.api.expire_verdicts, "flow", 60),
+    "refresh_undecided": Task(fulfillment.api.refresh_undecided, "flow", 60),
     "canary": Task(hub.app.operations.canary, "flow", 10),
     "housekeeping": Task(hub.app.operations.housekeeping, "flow", 600),
 }

@@ -102,7 +102,7 @@ def run_worker(queues: list[str], concurrency: int, name: str) -> None:
         again = threading.Event()
         busy = threading.Lock()
 
-        @celery.task(name=task_name)  # type: ignore[untyped-decorator]
+        @celery.task(name=task_name)
         def shell() -> None:
             # Wake-ups pile up while a task runs; all but the running one and one more look are the same look.
             again.set()

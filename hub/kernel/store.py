@@ -130,6 +130,11 @@ async def first_delivery(tx: Tx, event_id: int, handler: str) -> bool:
     )
 
 
+async def deliveries_to(tx: Tx, handler: str) -> int:
+    """How many events a handler has taken effect for."""
+    return int(await tx.fetchval("SELECT count(*) FROM deliveries WHERE handler = $1", handler))
+
+
 async def finish_event(tx: Tx, event_id: int) -> None:
     await tx.run("UPDATE outbox SET status = 1 WHERE id = $1", event_id)
 

@@ -5,6 +5,7 @@ sandbox vendors serve over real HTTP. Nothing in the hub depends on it but the d
 from hub.app.assortment import story
 from hub.app.assortment.dirty import DirtyRow, dirty_rows
 from hub.app.assortment.fhir import (
+    DAYS,
     PRICE_URL,
     SKU_SYSTEM,
     TRANSLATION_URL,
@@ -38,12 +39,12 @@ from hub.app.assortment.taxonomy import (
     SHOP,
     VENDORS,
 )
-from hub.app.assortment.woocommerce import META_KEYS, woocommerce_products
+from hub.app.assortment.woocommerce import woocommerce_products
 
 
-def experience_products() -> list[dict[str, object]]:
-    """Every product of the experience vendor's WooCommerce shop."""
-    return woocommerce_products(EXPERIENCES)
+def clinic_settings(base_url: str) -> dict[str, object]:
+    """Settings of the fhir_clinic connection to a server that holds the clinic's resources."""
+    return {"base_url": base_url, "sku_system": SKU_SYSTEM, "price_extension": PRICE_URL, "horizon_days": DAYS + 1}
 
 
 __all__ = [
@@ -52,7 +53,6 @@ __all__ = [
     "EXPERIENCES",
     "GROCERY",
     "GTIN_PREFIX",
-    "META_KEYS",
     "PHARMACY",
     "PHARMACY_COLUMNS",
     "PHARMACY_MAPPING",
@@ -72,9 +72,9 @@ __all__ = [
     "clinic_locations",
     "clinic_schedules",
     "clinic_services",
+    "clinic_settings",
     "clinic_slots",
     "dirty_rows",
-    "experience_products",
     "experiences",
     "fully_booked",
     "goods",

@@ -18,6 +18,7 @@ from hub.app.demo import story
 from hub.app.demo.report import OrdersRow, ParityRow, Report, Share, VendorRow, show
 from hub.app.demo.scene import Role, Scene, scene, until
 from hub.kernel import audit, db, store
+from hub.kernel.events import handler_name
 
 MALLS = ("甲公司福利商城", "乙公司福利商城")
 
@@ -81,7 +82,7 @@ async def _report(stage: Scene, malls: list[Role], played: story.Played) -> Repo
     delivery = await staff.get("/v1/metrics/delivery-72h")
     stockouts = await staff.get("/v1/metrics/stockouts")
     async with db.uow() as tx:
-        figures = await catalog.api.counts(tx)
+        figures = await catalog.api.size(tx)
         verdicts = await pricing.api.parity_counts(tx, figures.listings)
         held = await pricing.api.held_count(tx)
         orders_row = await orders.api.counts(tx)
@@ -90,6 +91,7 @@ async def _report(stage: Scene, malls: list[Role], played: story.Played) -> Repo
         invariants = {**await orders.api.invariants(tx), **await fulfillment.api.invariants(tx)}
         chain_holds = await audit.first_broken(tx) is None
         outbox = await store.outbox_state(tx)
+        pushes = await store.deliveries_to(tx, handler_name(catalog.api.on_payload))
     at_vendors = await stage.play("orders")
     seen = sum(run["seen"] for run, vendor in runs if vendor.role == "supply")
     kinds = {row["kind"]: row["live"] for row in assortment["items"]}
@@ -142,7 +144,7 @@ async def _report(stage: Scene, malls: list[Role], played: story.Played) -> Repo
         orders_by_status=dict(statuses),
         oversold=at_vendors["oversold"],
         contended=Share(numerator=played.scarce_sold, denominator=story.SCARCE_UNITS),
-        webhooks_applied=figures.pushes,
+        webhooks_applied=pushes,
         reserved_units=shelf.reserved,
         open_hold_units=shelf.held,
         ledger_equals_counters=not drift,

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -190,8 +189,10 @@ async def _answer_portal(pharmacy: Role, malls: list[Role]) -> bool:
     for po in await pharmacy.pages("/v1/vendor/orders", limit=200):
         if po["status"] == "awaiting_vendor":
             await pharmacy.post(f"/v1/vendor/orders/{po['id']}/accept", {"vendor_order_no": f"SH-{po['number']}"})
-    statuses = Counter(o["status"] for mall in malls for o in await mall.pages("/v1/orders", limit=200))
-    return not OPEN & set(statuses)
+    statuses = set()
+    for mall in malls:
+        statuses |= {each["status"] for each in await mall.pages("/v1/orders", limit=200)}
+    return not OPEN & statuses
 
 
 async def act_deliver(stage: Scene, malls: list[Role], played: Played) -> None:
