@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 from defusedxml import ElementTree
+from pydantic import SecretStr
 
 from connectors import base
-from connectors.contracts import BadRow, ListingIn
+from connectors.contracts import BadRow, ListingIn, Page
+from connectors.kit_checks import reachable
 from connectors.manifest import HOME
 from connectors.protocol import PullsListings
+from connectors.woocommerce.sandbox import WooSandbox
 from hub.app import assortment
 from hub.app.assortment import (
     CLINIC,
@@ -35,6 +36,7 @@ from hub.app.assortment import (
     story,
 )
 from hub.app.assortment.tables import PHARMACY_COLUMNS, PHARMACY_MAPPING, REFERENCE_MAPPING, without_barcode
+from hub.kernel import clock
 from hub.kernel.types import Kind
 from pricing import parity
 from pricing.contracts import OfferPrice
@@ -51,46 +53,93 @@ def gtins(vendor: str) -> set[str]:
     return {str(item.gtin) for item in goods(vendor)}
 
 
+def refused_skus() -> dict[str | None, int]:
+    """How often each marked SKU must come out as a bad row: every refused row, and the second of the two alike."""
+    return {row.sku: 1 for row in dirty_rows() if row.refused} | {"DIRTY-TWICE": 1}
+
+
+async def pages_of(adapter: Any) -> list[Page]:
+    """All pages of a full pull, which must end complete."""
+    assert isinstance(adapter, PullsListings)
+    pages = [page async for page in adapter.pull(None)]
+    assert pages[-1].complete and {name for page in pages for name in page.drift} == set()
+    return pages
+
+
 @pytest.mark.parametrize("vendor", WOO)
-def test_a_woocommerce_shop_answers_in_the_recorded_shape(vendor: str) -> None:
-    products = assortment.woocommerce_products(vendor)
-    clean = [product for product in products if not product["sku"].startswith("DIRTY-")]
-    assert len(clean) == len(items(vendor))
-    assert len({product["id"] for product in products}) == len(products)
-    for product, item in zip(clean, items(vendor), strict=True):
-        meta = {entry["key"]: entry["value"] for entry in product["meta_data"]}
-        assert product["price"] == product["regular_price"] == str(item.price)
-        assert product["stock_quantity"] == item.on_hand
-        assert product["stock_status"] == ("instock" if item.on_hand else "outofstock")
-        assert meta["_title_en"] == item.title_en and meta["_kind"] == item.kind and meta["_mode"] == item.mode
-        assert meta.get("_gtin") == item.gtin and product["global_unique_id"] == (item.gtin or "")
-        assert meta.get("_pack") == item.pack and meta.get("_city") == item.city
-        assert set(meta) <= set(assortment.META_KEYS)
-        assert product["virtual"] is (item.kind is not Kind.GOODS)
-    json.dumps(products)
+async def test_a_sandbox_shop_is_pulled_item_by_item_and_its_bad_rows_are_set_aside(vendor: str) -> None:
+    sandbox = WooSandbox(assortment.woocommerce_products(vendor))
+    await sandbox.start()
+    secrets = {name: SecretStr(value) for name, value in sandbox.credentials().items()}
+    adapter = base.build(HOME / "woocommerce", {"base_url": sandbox.base_url}, secrets)
+    try:
+        with reachable(sandbox):
+            pages = await pages_of(adapter)
+    finally:
+        await adapter.aclose()
+        await sandbox.stop()
+    found = {listing.vendor_sku: listing for page in pages for listing in page.listings}
+    assert {sku for sku in found if not sku.startswith("DIRTY-")} == {item.sku for item in items(vendor)}
+    for item in items(vendor):
+        listing = found[item.sku]
+        assert (listing.title, listing.title_en, listing.price, listing.on_hand, listing.currency) == (
+            item.title,
+            item.title_en,
+            item.price,
+            item.on_hand,
+            "CNY",
+        )
+        assert (listing.brand, listing.model, listing.pack, listing.city) == (
+            item.brand,
+            item.model,
+            item.pack,
+            item.city,
+        )
+        assert (listing.kind, listing.mode, listing.category) == (item.kind, item.mode, item.category.name)
+        assert listing.gtin == (f"0{item.gtin}" if item.gtin else None)
+    assert Counter(row.vendor_sku for page in pages for row in page.bad) == refused_skus()
+    assert found["DIRTY-STOCK"].on_hand == 0
 
 
-@pytest.mark.realdata
-def test_the_recorded_woocommerce_answer_has_no_field_that_ours_lacks(realdata: Path) -> None:
-    recorded = json.loads((realdata / "recorded/woocommerce-7.9.0/products_p1.json").read_text())
-    simple = next(p for p in json.loads(recorded["response"]["body"]) if p["type"] == "simple")
-    ours = assortment.woocommerce_products(SHOP)[0]
-    assert set(simple) - set(ours) == {"_links"}
-    assert {
-        key
-        for key in set(simple) & set(ours)
-        if simple[key] not in (None, "", [])
-        and ours[key] not in (None, "", [])
-        and type(simple[key]) is not type(ours[key])
-    } == set()
+async def test_the_clinic_is_pulled_as_services_with_bookable_slots() -> None:
+    today = clock.now().astimezone(ZoneInfo("Asia/Shanghai")).date()
+    shelves = {
+        "Location": assortment.clinic_locations(),
+        "HealthcareService": [*assortment.clinic_services(), *assortment.clinic_dirty_services()],
+        "Schedule": assortment.clinic_schedules(today),
+        "Slot": assortment.clinic_slots(today),
+    }
 
+    def answer(request: httpx.Request) -> httpx.Response:
+        found = shelves[request.url.path.rpartition("/")[2]]
+        bundle = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": each} for each in found]}
+        return httpx.Response(200, json=bundle)
 
-def test_changing_one_shop_does_not_change_the_next() -> None:
-    first = assortment.woocommerce_products(SHOP)
-    first[0]["stock_quantity"] = -1
-    first[0]["meta_data"].clear()
-    again = assortment.woocommerce_products(SHOP)[0]
-    assert again["stock_quantity"] != -1 and again["meta_data"]
+    http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    settings = assortment.clinic_settings("https://clinic.example/fhir/R4")
+    adapter = base.build(HOME / "fhir_clinic", settings, {"token": SecretStr("token-of-the-clinic")}, http)
+    try:
+        pages = await pages_of(adapter)
+    finally:
+        await adapter.aclose()
+    found = {listing.vendor_sku: listing for page in pages for listing in page.listings}
+    assert set(found) == {item.sku for item in items(CLINIC)}
+    for item in items(CLINIC):
+        listing = found[item.sku]
+        assert (listing.title, listing.title_en, listing.price, listing.currency) == (
+            item.title,
+            item.title_en,
+            item.price,
+            "CNY",
+        )
+        assert (listing.city, listing.department, listing.category) == (item.city, item.department, item.category.name)
+        assert listing.kind is Kind.SERVICE and listing.mode is item.mode
+    slots = [slot for page in pages for slot in page.slots]
+    assert len(slots) == len(shelves["Slot"])
+    assert {slot.vendor_sku for slot in slots} == set(found)
+    assert {row.vendor_sku for page in pages for row in page.bad} == {
+        service["id"] for service in assortment.clinic_dirty_services()
+    }
 
 
 def test_the_pharmacy_export_survives_gb18030_and_is_not_utf8() -> None:
@@ -111,30 +160,24 @@ def test_some_devices_come_without_barcode_and_meet_the_shop_by_brand_and_model(
     assert len([item for item in bare if (item.brand, item.model) in models]) >= 5
 
 
-async def pulled(settings: dict[str, Any], body: bytes) -> tuple[list[ListingIn], list[BadRow], set[str]]:
-    """What the table_feed connector makes of `body` at the settings' address: listings, refused rows, drift."""
+async def pulled(settings: dict[str, Any], body: bytes) -> tuple[list[ListingIn], list[BadRow]]:
+    """What the table_feed connector makes of `body` at the settings' address: listings and refused rows."""
     http = httpx.AsyncClient(
         transport=httpx.MockTransport(lambda _request: httpx.Response(200, stream=httpx.ByteStream(body)))
     )
     adapter = base.build(HOME / "table_feed", settings, {}, http)
-    assert isinstance(adapter, PullsListings)
     try:
-        pages = [page async for page in adapter.pull(None)]
+        pages = await pages_of(adapter)
     finally:
         await adapter.aclose()
-    assert pages[-1].complete
-    return (
-        [listing for page in pages for listing in page.listings],
-        [bad for page in pages for bad in page.bad],
-        {name for page in pages for name in page.drift},
-    )
+    return [listing for page in pages for listing in page.listings], [bad for page in pages for bad in page.bad]
 
 
 async def test_the_pharmacy_export_is_read_row_by_row_and_its_bad_rows_are_set_aside() -> None:
     settings = assortment.pharmacy_settings("https://pharmacy.example/stock.csv")
-    listings, bad, drift = await pulled(settings, assortment.pharmacy_csv())
+    listings, bad = await pulled(settings, assortment.pharmacy_csv())
     clean = {listing.vendor_sku: listing for listing in listings if not listing.vendor_sku.startswith("DIRTY-")}
-    assert drift == set() and set(clean) == {item.sku for item in goods(PHARMACY)}
+    assert set(clean) == {item.sku for item in goods(PHARMACY)}
     for item in goods(PHARMACY):
         found = clean[item.sku]
         assert (found.title, found.title_en, found.price, found.on_hand, found.pack, found.category) == (
@@ -146,16 +189,15 @@ async def test_the_pharmacy_export_is_read_row_by_row_and_its_bad_rows_are_set_a
             item.category.name,
         )
         assert found.gtin == (None if without_barcode(item) else f"0{item.gtin}")
-    refused = Counter(row.vendor_sku for row in bad)
-    assert refused == {row.sku: 1 for row in dirty_rows() if row.refused} | {"DIRTY-TWICE": 1}
+    assert Counter(row.vendor_sku for row in bad) == refused_skus()
     assert all(row.reason for row in bad)
     assert next(listing.on_hand for listing in listings if listing.vendor_sku == "DIRTY-STOCK") == 0
 
 
 async def test_the_reference_feed_is_read_as_levels_with_the_time_each_price_was_seen() -> None:
     settings = assortment.reference_settings("https://reference.example/feed.xml")
-    listings, bad, drift = await pulled(settings, assortment.reference_feed(NOW))
-    assert drift == set() and len(bad) == 2 and all(row.reason for row in bad)
+    listings, bad = await pulled(settings, assortment.reference_feed(NOW))
+    assert len(bad) == 2 and all(row.reason for row in bad)
     by_gtin = {listing.gtin: listing for listing in listings}
     assert len(by_gtin) == len(listings) == 120
     for reference in references():

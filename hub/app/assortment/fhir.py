@@ -87,7 +87,7 @@ def clinic_dirty_services() -> list[dict[str, Any]]:
         "name": "[样例坏数据] 价格为零",
         "extension": [{"url": PRICE_URL, "valueMoney": {"value": 0, "currency": "CNY"}}],
     }
-    no_name = {key: value for key, value in template.items() if key not in ("name", "_name")}
+    no_name = {key: value for key, value in template.items() if key not in ("name", "_name", "type")}
     rows = [no_price, zero, {**no_name, "id": "DIRTY-TITLE"}]
     return [{**row, "identifier": [{"system": SKU_SYSTEM, "value": row["id"]}]} for row in rows]
 

@@ -4,6 +4,7 @@ they are and answers in the shape of WooCommerce's REST API (version 3); what Wo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from hub.app.assortment.dirty import DirtyRow, dirty_rows
@@ -12,10 +13,10 @@ from hub.app.assortment.model import SampleItem
 from hub.app.assortment.taxonomy import CATEGORIES, SHOP
 
 
-def woocommerce_products(vendor: str = SHOP) -> list[dict[str, Any]]:
-    """Every product of one WooCommerce vendor (shop, grocery or experiences), clean ones first, then the bad ones.
-    Fields that an item does not have are absent. Raises KeyError for an unknown vendor."""
-    return [*map(_product, items(vendor)), *map(_dirty, dirty_rows())]
+def woocommerce_products(vendor: str = SHOP, chosen: Iterable[SampleItem] | None = None) -> list[dict[str, Any]]:
+    """Every product of one WooCommerce vendor (shop, grocery or experiences), or only the `chosen` items of it, clean
+    ones first, then the bad ones. Fields that an item does not have are absent. Raises KeyError for an unknown vendor."""
+    return [*map(_product, items(vendor) if chosen is None else chosen), *map(_dirty, dirty_rows())]
 
 
 def _product(item: SampleItem) -> dict[str, Any]:
