@@ -15,7 +15,7 @@ from hub.app.assortment.taxonomy import CATEGORIES, SHOP
 
 def woocommerce_products(vendor: str = SHOP, chosen: Iterable[SampleItem] | None = None) -> list[dict[str, Any]]:
     """Every product of one WooCommerce vendor (shop, grocery or experiences), or only the `chosen` items of it, clean
-    ones first, then the bad ones. Fields that an item does not have are absent. Raises KeyError for an unknown vendor."""
+    ones first, then the bad ones. Fields that an item lacks are absent. Raises KeyError for an unknown vendor."""
     return [*map(_product, items(vendor) if chosen is None else chosen), *map(_dirty, dirty_rows())]
 
 
