@@ -9,13 +9,19 @@ from hub.kernel.db import metadata
 connection = context.config.attributes.get("connection")
 if connection is None:
     raise SystemExit("run migrations with `supplyhub migrate`")
-tables = context.config.attributes.get("tables")  # a draft may be limited to the tables of one package
+tables: frozenset[str] | None = context.config.attributes.get("tables")  # a draft may be limited to one package
+
+
+def _wanted(name: str | None, kind: str) -> bool:
+    return tables is None or kind != "table" or name in tables
+
+
 context.configure(
     connection=connection,
     target_metadata=metadata,
     compare_type=True,
     transaction_per_migration=False,
-    include_name=None if tables is None else lambda name, kind, _parents: kind != "table" or name in tables,
-    include_object=None if tables is None else lambda obj, name, kind, *_: kind != "table" or name in tables,
+    include_name=lambda name, kind, _parents: _wanted(name, kind),
+    include_object=lambda _object, name, kind, *_: _wanted(name, kind),
 )
 context.run_migrations()

@@ -148,7 +148,8 @@ def show(report: Report, console: Console) -> None:
     states = ", ".join(f"{status} {count}" for status, count in sorted(report.orders_by_status.items()))
     console.print(f"Order states: {states}. Stock pushes applied while orders ran: {report.webhooks_applied}.\n")
     delivery = _table(
-        "6. Delivered within 72 h 72小时达", "attained", ">on time", ">late", ">open overdue", ">supply cancelled", ">eligible"
+        "6. Delivered within 72 h 72小时达", "attained", ">on time", ">late", ">open overdue", ">supply cancelled",
+        ">eligible",
     )  # fmt: skip
     d = report.delivery_partition
     delivery.add_row(

@@ -20,6 +20,7 @@ import httpx
 
 from hub.app import up
 from hub.kernel import clock, db, keys, store
+from hub.kernel.embedded import die_with_parent
 from hub.kernel.errors import HubError, Misconfigured
 from hub.kernel.settings import reset_settings, settings
 
@@ -40,7 +41,8 @@ class Role:
         """The JSON answer; raises Refused with the problem's words for 4xx and 5xx."""
         answer = await self.http.request(method, path, json=body, **options)
         if answer.status_code >= 400:
-            problem = answer.json() if "json" in answer.headers.get("content-type", "") else {"detail": answer.text}
+            told_why = "json" in answer.headers.get("content-type", "")
+            problem: dict[str, Any] = answer.json() if told_why else {"detail": answer.text}
             raise Refused(
                 f"{method} {path}: {answer.status_code} {problem.get('detail')} {problem.get('errors', '')}",
                 code=str(problem.get("type", "")).rpartition(":")[2],
@@ -244,7 +246,7 @@ def _start_vendors(small: bool) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=up.die_with_parent,
+        preexec_fn=die_with_parent,
     )
 
 
