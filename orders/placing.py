@@ -79,7 +79,8 @@ async def place_due(limit: int = 1000, concurrency: int = 8) -> int:
     is asked what it has before it is told anything again."""
     made = await take_over_abandoned(limit)
     share = max(1, limit // concurrency)
-    ended = await asyncio.gather(*(_lane(share) for _ in range(concurrency)), return_exceptions=True)
+    turn = asyncio.Lock()
+    ended = await asyncio.gather(*(_lane(share, turn) for _ in range(concurrency)), return_exceptions=True)
     for end in ended:  # only now, so that one lane's trouble cuts off no other lane's call
         if isinstance(end, BaseException):
             raise end
@@ -96,27 +97,31 @@ async def take_over_abandoned(limit: int = 100) -> int:
     return len(abandoned)
 
 
-async def _lane(limit: int) -> int:
+async def _lane(limit: int, turn: asyncio.Lock) -> int:
     made = 0
-    while made < limit and (job := await claim()) is not None:
+    while made < limit:
+        async with turn:  # lanes that choose at the same time would not see which vendor the others keep busy
+            job = await claim()
+        if job is None:
+            break
         made += await _visit(job, limit - made)
     return made
 
 
-async def _visit(job: Job | None, limit: int) -> int:
-    """Call one vendor for `job`, then for more that is due there, over one opened connection."""
-    assert job is not None
+async def _visit(first: Job, limit: int) -> int:
+    """Call one vendor for `first`, then for more that is due there, over one opened connection."""
     async with contextlib.AsyncExitStack() as stack:
         try:
-            connector = await stack.enter_async_context(connectors.open_connector(job.connection_id))
+            connector = await stack.enter_async_context(connectors.open_connector(first.connection_id))
         except HubError as error:
-            await _recorded(job, _lost(error))
+            await _recorded(first, _lost(error))
             return 1
-        made, connection_id = 0, job.connection_id
+        made = 0
+        job: Job | None = first
         while job is not None:
             await _recorded(job, await call(connector, job))
             made += 1
-            job = await claim(connection_id) if made < min(limit, RUN_OF_ONE_VENDOR) else None
+            job = await claim(first.connection_id) if made < min(limit, RUN_OF_ONE_VENDOR) else None
         return made
 
 
