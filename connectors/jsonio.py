@@ -22,9 +22,26 @@ def loads(body: bytes, max_depth: int = 40) -> Any:
             value = json.loads(body, parse_constant=str)
         except RecursionError:
             raise ValueError("it is nested too deep") from None
-    if depth_exceeds(value, max_depth):
+    if _may_exceed(body, max_depth) and depth_exceeds(value, max_depth):
         raise ValueError(f"it is nested deeper than {max_depth}")
     return value
+
+
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def _may_exceed(body: bytes, limit: int) -> bool:
+    """Whether brackets alone leave the depth open: pairs are struck out from the inside, `limit` times. Brackets
+    inside text may leave some over; then the value itself is walked."""
+    brackets = body.translate(None, _NO_BRACKETS)
+    for _ in range(limit):
+        if not brackets:
+            return False
+        shorter = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if shorter == brackets:
+            return True
+        brackets = shorter
+    return bool(brackets)
 
 
 def depth_exceeds(value: Any, limit: int) -> bool:

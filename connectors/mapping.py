@@ -26,9 +26,8 @@ from connectors.paths import Getter, compile_path, top_field
 from hub.kernel.types import Level
 
 STOCK_FIELDS = ("on_hand", "level", "location", "version", "reported_at")
-_LIMITS = {"title": 500, "title_en": 500, "description": 4000, "brand": 120, "category": 120, "pack": 120}
+_LIMITS = {"title": 500, "title_en": 500, "description": 4000}  # longer text is cut, not refused
 _TAG = re.compile(r"<[^>]*>")
-_SPACE = re.compile(r"\s+")
 _listing = ListingIn.__pydantic_validator__.validate_python
 _when: TypeAdapter[datetime] = TypeAdapter(datetime)
 _LEVELS = {level.value: level for level in Level}
@@ -50,120 +49,161 @@ class Mapped(NamedTuple):
     drift: set[str]
 
 
+class _Field(NamedTuple):
+    """How one field comes from the values at its paths: the first that holds something, converted."""
+
+    name: str
+    inputs: tuple[int, ...]
+    convert: Convert | None  # None: text as it stands
+    default: Any
+
+
 class Mapper:
-    """The compiled map of one connection."""
+    """The compiled map of one connection. Each path is read once per record, for fingerprint and mapping alike."""
 
     def __init__(
         self, spec: ListingMap, config: Mapping[str, Any], *, ignore: Sequence[str] = (), salt: bytes = b""
     ) -> None:
-        fields = {name: compile_reading(name, reading, config) for name, reading in spec.fields.items()}
-        self._content = [(name, get) for name, get in fields.items() if name not in STOCK_FIELDS]
-        self._stock = [(name, get) for name, get in fields.items() if name in STOCK_FIELDS]
-        self._attributes = [
-            (name, compile_reading("", r, config)) for name, r in spec.attributes.items() if name != "*"
+        self._inputs: list[Getter] = []
+        self._position: dict[str, int] = {}
+        readings = dict(spec.fields)
+        self._fixed = {
+            name: value
+            for name, reading in readings.items()
+            if not reading.paths and (value := _fixed(name, reading, config)) is not None
+        }
+        self._content = [self._field(n, r) for n, r in readings.items() if r.paths and n not in STOCK_FIELDS]
+        attributes = dict(spec.attributes)
+        every = attributes.pop("*", None)  # an object whose entries are all attributes
+        self._every_attribute = self._field("", every).inputs[0] if every is not None else None
+        self._attributes = [self._field(name, reading) for name, reading in attributes.items() if reading.paths]
+        self._sku = next((field for field in self._content if field.name == "vendor_sku"), None)
+        self._stock = [
+            (name, compile_reading(name, reading, config)) for name, reading in readings.items() if name in STOCK_FIELDS
         ]
-        every = spec.attributes.get("*")  # an object whose entries are all attributes
-        self._every_attribute = compile_path(every.path) if every is not None and every.path is not None else None
-        self._inputs = [
-            compile_path(path)
-            for name, reading in [*spec.fields.items(), *spec.attributes.items()]
-            if name not in STOCK_FIELDS
-            for path in reading.paths
-        ]
-        self._sku = fields["vendor_sku"]
-        used = {top_field(p) for r in [*spec.fields.values(), *spec.attributes.values()] for p in r.paths}
+        used = {top_field(p) for r in [*readings.values(), *spec.attributes.values()] for p in r.paths}
         self._seen = frozenset(name for name in used if name) | frozenset(ignore)
         constants = orjson.dumps({name: str(value) for name, value in sorted(config.items())})
         self._salt = hashlib.blake2b(salt + constants, digest_size=16).digest()
 
-    def sku(self, record: Any) -> str | None:
-        """The SKU as it will be stored, or None when the record has none."""
-        value = self._sku(record)
-        return value.strip() if isinstance(value, str) else None
-
-    def digest(self, record: Any) -> bytes:
-        """Fingerprint of everything but stock that the mapping reads."""
-        raw = orjson.dumps([get(record) for get in self._inputs], default=str)
-        return hashlib.blake2b(raw, digest_size=16, key=self._salt).digest()
+    def _field(self, name: str, reading: Reading) -> _Field:
+        for path in reading.paths:
+            if path not in self._position:
+                self._position[path] = len(self._inputs)
+                self._inputs.append(compile_path(path))
+        return _Field(
+            name, tuple(self._position[p] for p in reading.paths), _conversion(name, reading), reading.default
+        )
 
     def skus(self, records: Sequence[Any]) -> list[str]:
         """The SKUs of a page, for asking which are known."""
         return [sku for sku in map(self.sku, records) if sku]
 
+    def sku(self, record: Any) -> str | None:
+        """The SKU as it will be stored, or None when the record has none that can be read."""
+        if self._sku is None or not isinstance(record, dict):
+            return None
+        for position in self._sku.inputs:
+            raw = self._inputs[position](record)
+            if raw is not None and raw != "":
+                return _plain(raw, self._sku)
+        return None
+
+    def digest(self, record: Any) -> bytes:
+        """Fingerprint of everything but stock that the mapping reads."""
+        return self._digest([get(record) for get in self._inputs])
+
+    def _digest(self, raws: list[Any]) -> bytes:
+        return hashlib.blake2b(orjson.dumps(raws, default=str), digest_size=16, key=self._salt).digest()
+
     def page(self, records: Sequence[Any], known: Mapping[str, bytes] | None = None) -> Mapped:
         """Map one page. Every record ends in exactly one of listings, unchanged and bad; a SKU that occurs twice
         in a page is bad the second time."""
-        listings: list[ListingIn] = []
-        digests: list[bytes] = []
-        unchanged: list[StockFigure] = []
-        bad: list[BadRow] = []
-        drift: set[str] = set()
+        mapped = Mapped([], [], [], [], set())
         taken: set[str] = set()
+        inputs = self._inputs
         for record in records:
             if not isinstance(record, dict):
-                bad.append(BadRow(reason="the record is not an object", raw=jsonio.text_of(record)))
+                mapped.bad.append(bad_row(record, "the record is not an object"))
                 continue
             if not record.keys() <= self._seen:
-                drift.update(str(name)[:200] for name in record.keys() - self._seen)
+                mapped.drift.update(str(name)[:200] for name in record.keys() - self._seen)
             try:
-                digest = self.digest(record)
-                sku = self.sku(record)
-                if sku is not None and sku in taken:
-                    bad.append(bad_row(record, "the page holds this SKU twice", "/vendor_sku", sku))
-                    continue
-                if known is not None and sku is not None and known.get(sku) == digest:
-                    figure = self._figure(sku, record)
-                    if figure is not None:
-                        unchanged.append(figure)
-                        taken.add(sku)
-                        continue
-                listing = self.listing(record)
+                raws = [get(record) for get in inputs]
+                digest = self._digest(raws)
+                if known:
+                    sku = self.sku(record)
+                    if sku is not None and sku not in taken and known.get(sku) == digest:
+                        figure = self._figure(sku, record)
+                        if figure is not None:
+                            mapped.unchanged.append(figure)
+                            taken.add(sku)
+                            continue
+                listing = self._listing(record, raws)
             except UnknownValue as error:
-                bad.append(bad_row(record, str(error), "", self.sku(record)))
-                continue
+                mapped.bad.append(bad_row(record, str(error), "", self.sku(record)))
             except ValidationError as error:
-                bad.append(_invalid(record, error, self.sku(record)))
-                continue
+                mapped.bad.append(_invalid(record, error, self.sku(record)))
             except (ValueError, TypeError, ArithmeticError) as error:
-                bad.append(bad_row(record, str(error)[:300] or type(error).__name__, "", None))
-                continue
-            listings.append(listing)
-            digests.append(digest)
-            taken.add(listing.vendor_sku)
-        return Mapped(listings, digests, unchanged, bad, drift)
+                mapped.bad.append(bad_row(record, str(error)[:300] or type(error).__name__, "", self.sku(record)))
+            else:
+                if listing.vendor_sku in taken:
+                    sku = listing.vendor_sku
+                    mapped.bad.append(bad_row(record, "the page holds this SKU twice", "/vendor_sku", sku))
+                    continue
+                taken.add(listing.vendor_sku)
+                mapped.listings.append(listing)
+                mapped.digests.append(digest)
+        return mapped
 
     def listing(self, record: Mapping[str, Any]) -> ListingIn:
         """The canonical listing of one record; raises ValidationError or UnknownValue."""
-        values: dict[str, Any] = {}
-        for name, get in self._content:
-            value = get(record)
-            if value is not None:
-                values[name] = value
+        return self._listing(record, [get(record) for get in self._inputs])
+
+    def _listing(self, record: Mapping[str, Any], raws: list[Any]) -> ListingIn:
+        values = dict(self._fixed)
+        for name, positions, convert, default in self._content:
+            raw = None
+            for position in positions:
+                raw = raws[position]
+                if raw is not None and raw != "":
+                    break
+            if raw is None or raw == "":
+                if default is not None:
+                    values[name] = default
+            elif convert is not None:
+                value = convert(raw)
+                if value is not None:
+                    values[name] = value
+            else:
+                values[name] = raw if raw.__class__ is str else _text(raw)
         for name, get in self._stock:
             value = get(record)
             if value is not None:
                 values[name] = value
         if "on_hand" in values:
             values.pop("level", None)  # a count says more than a level
-        if self._attributes:
-            found = {name: get(record) for name, get in self._attributes}
-            values["attributes"] = {name: str(value)[:500] for name, value in found.items() if value not in (None, "")}
-        if self._every_attribute is not None:
-            more = self._every_attribute(record)
-            if more and isinstance(more, dict):
-                values["attributes"] = {str(k)[:80]: str(v)[:500] for k, v in more.items()} | values.get(
-                    "attributes", {}
-                )
+        if self._attributes or self._every_attribute is not None:
+            values["attributes"] = self._read_attributes(raws)
         listing: ListingIn = _listing(values)
         return listing
+
+    def _read_attributes(self, raws: list[Any]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        if self._every_attribute is not None and isinstance(raws[self._every_attribute], dict):
+            found = {str(name)[:80]: str(value)[:500] for name, value in raws[self._every_attribute].items()}
+        for field in self._attributes:
+            raw = next((raws[i] for i in field.inputs if raws[i] not in (None, "")), None)
+            value = field.default if raw is None else field.convert(raw) if field.convert is not None else raw
+            if value is not None:
+                found[field.name] = str(value)[:500]
+        return found
 
     def _figure(self, sku: str, record: Mapping[str, Any]) -> StockFigure | None:
         """The stock part alone, or None when it is odd: the full path then says what is wrong."""
         values: dict[str, Any] = {name: get(record) for name, get in self._stock}
         on_hand, level, when = values.get("on_hand"), values.get("level"), values.get("reported_at")
         if on_hand is not None:
-            if isinstance(on_hand, str) and on_hand.isascii() and on_hand.isdigit():
-                on_hand = int(on_hand)
             if type(on_hand) is not int or not 0 <= on_hand <= 100_000_000:
                 return None
             level = None
@@ -179,6 +219,19 @@ class Mapper:
         if version is not None and type(version) is not int:
             return None
         return StockFigure(sku, on_hand, level, values.get("location") or "", version, when)
+
+
+def _plain(raw: Any, field: _Field) -> str | None:
+    try:
+        value = raw if field.convert is None else field.convert(raw)
+    except (ValueError, TypeError, ArithmeticError):
+        return None
+    value = _text(value)
+    return value.strip() if isinstance(value, str) else None
+
+
+def _fixed(field: str, reading: Reading, config: Mapping[str, Any]) -> Any:
+    return compile_reading(field, reading, config)({})
 
 
 def bad_row(record: Any, reason: str, pointer: str = "", vendor_sku: str | None = None) -> BadRow:
@@ -199,7 +252,7 @@ def _invalid(record: Any, error: ValidationError, sku: str | None) -> BadRow:
 
 def compile_reading(field: str, reading: Reading, config: Mapping[str, Any]) -> Getter:
     """A function from a record to the value of `field`; empty text counts as nothing."""
-    convert = _conversion(field, reading)
+    convert = _conversion(field, reading) or _text
     if reading.config is not None:
         fixed = convert(config.get(reading.config)) if config.get(reading.config) is not None else reading.default
         return lambda _record: fixed
@@ -229,7 +282,8 @@ def compile_reading(field: str, reading: Reading, config: Mapping[str, Any]) -> 
     return first
 
 
-def _conversion(field: str, reading: Reading) -> Convert:
+def _conversion(field: str, reading: Reading) -> Convert | None:
+    """What turns a raw value into ours, or None when text may stay as it is."""
     steps: list[Convert] = []
     if reading.join is not None:
         glue = reading.join
@@ -244,8 +298,15 @@ def _conversion(field: str, reading: Reading) -> Convert:
         steps.append(plain_text)
     limit = _LIMITS.get(field)
     if limit is not None:
-        steps.append(lambda raw: raw[:limit] if isinstance(raw, str) else raw)
-    steps.append(_SHAPES.get(field, _text))
+        most = limit
+        steps.append(lambda raw: raw[:most] if raw.__class__ is str else raw)
+    shape = _SHAPES.get(field)
+    if shape is not None:
+        steps.append(shape)
+    elif steps:
+        steps.append(_text)
+    if not steps:
+        return None
     if len(steps) == 1:
         return steps[0]
 
@@ -283,7 +344,7 @@ def plain_text(raw: Any) -> Any:
         raw = _TAG.sub(" ", raw)
     if "&" in raw:
         raw = html.unescape(raw)
-    return _SPACE.sub(" ", raw).strip() or None
+    return " ".join(raw.split()) or None
 
 
 def _text(raw: Any) -> Any:

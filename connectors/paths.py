@@ -23,6 +23,8 @@ def compile_path(path: str) -> Getter:
         steps = path.split(".")
         if len(steps) == 1:
             return _one(steps[0])
+        if len(steps) == 2:
+            return _two(steps[0], steps[1])
         return _many(tuple(steps))
     expression = jmespath.compile(path)
 
@@ -45,6 +47,14 @@ def top_field(path: str) -> str | None:
 def _one(step: str) -> Getter:
     def get(record: Any) -> Any:
         return record.get(step) if isinstance(record, dict) else None
+
+    return get
+
+
+def _two(outer: str, inner: str) -> Getter:
+    def get(record: Any) -> Any:
+        held = record.get(outer) if isinstance(record, dict) else None
+        return held.get(inner) if held.__class__ is dict else None
 
     return get
 

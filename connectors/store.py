@@ -248,7 +248,8 @@ async def end_run(tx: Tx, run_id: int, status: str, unlisted: int, error: str | 
 async def run_succeeded(tx: Tx, connection_id: int, kind: str, started_at: datetime) -> None:
     sql = """UPDATE connections SET last_complete_at = $2, watermark = $3, failures = 0,
                     last_full_at = CASE WHEN $4 THEN $3 ELSE last_full_at END,
-                    next_sync_at = $2 + make_interval(secs => CASE WHEN sync_requested THEN 0 ELSE sync_every_s END)
+                    next_sync_at = $2::timestamptz
+                                   + make_interval(secs => CASE WHEN sync_requested THEN 0 ELSE sync_every_s END)
              WHERE id = $1"""
     await tx.run(sql, connection_id, tx.now, started_at, kind == "full")
 
@@ -256,7 +257,7 @@ async def run_succeeded(tx: Tx, connection_id: int, kind: str, started_at: datet
 async def run_failed(tx: Tx, connection_id: int, retry_after: float | None) -> None:
     """The next try comes sooner than the ordinary pull, later with each failure, never before `retry_after`."""
     sql = """UPDATE connections SET failures = failures + 1,
-                    next_sync_at = $2 + make_interval(secs => greatest($3::float8,
+                    next_sync_at = $2::timestamptz + make_interval(secs => greatest($3::float8,
                         least(greatest(sync_every_s, 1)::float8, 15 * power(2, least(failures, 10)))))
              WHERE id = $1"""
     await tx.run(sql, connection_id, tx.now, retry_after or 0.0)

@@ -97,7 +97,7 @@ class Kit(SystemKit):
         return {
             "products_p1.json": lambda a, raw: _listings(a, raw, good=15, bad=3, counted={"N95-20": 37}),
             "products_p2.json": lambda a, raw: _listings(a, raw, good=4, bad=16, counted={"BUY-6": 6, "BUY-20": 20}),
-            "products_modified_after.json": lambda a, raw: _listings(a, raw, good=5, bad=0, counted={"BUY-87": 12}),
+            "products_modified_after.json": lambda a, raw: _listings(a, raw, good=3, bad=2, counted={"BUY-87": 12}),
             "products_past_end.json": lambda a, raw: _listings(a, raw, good=0, bad=0, counted={}),
             "product_variable.json": _variable,
             "product_create.json": lambda a, raw: _one(a, raw, on_hand=5, gtin="06900000000012"),
