@@ -266,7 +266,7 @@ async def confirm(tx: Tx, mall_id: int, order_id: uuid.UUID) -> OrderView:
     is over."""
     book = await open_book(tx, order_id, mall_id)
     order = book.order
-    if order.placed_at is not None:
+    if order.placed_at is not None and order.status not in (OrderStatus.CANCELLED, OrderStatus.CANCELLING):
         return show(book)
     if order.status is OrderStatus.RESERVED and order.reserved_until is not None and order.reserved_until <= tx.now:
         raise WrongState(
