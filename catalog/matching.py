@@ -23,7 +23,8 @@ _PLACEHOLDERS = frozenset(
 def normal(text: str) -> str:
     """`text` with width and case folded and everything but letters, digits and marks removed."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return "".join(c for c in folded if c.isalnum() or unicodedata.category(c)[0] == "M")
+    kept = "".join(c for c in folded if c.isalnum() or unicodedata.category(c)[0] == "M")
+    return unicodedata.normalize("NFKC", kept)  # what stood apart may compose now
 
 
 def brand_model_key(brand: str | None, model: str | None) -> str | None:

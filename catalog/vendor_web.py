@@ -217,7 +217,10 @@ async def _lines(request: web.Request) -> AsyncIterator[Any]:
             "the body is cut short or does not decompress; whole pieces before that are applied", code="bad_body"
         ) from error
     if held.strip() and not skipping:
-        yield _parsed(held)
+        last = _parsed(held)
+        if isinstance(last, _Unreadable) and "Content-Encoding" in request.headers:
+            raise Malformed("the compressed body is cut short; whole pieces before that are applied", code="bad_body")
+        yield last
 
 
 class _Unreadable(str):
