@@ -92,9 +92,13 @@ class PullsServices(Adapter):
         path = kind
         if url is not None:
             path, query = self._link(url), None
+        seen = 0
         for _ in range(_MOST_PAGES):
             answer = await self.call.get(path, query)
             found = bundle(answer.json(self.manifest), kind)
+            seen += len(found.resources)
+            if found.next is None and url is None and found.total is not None and seen < found.total:
+                raise Broken(f"the server announced {found.total} of {kind} and sent {seen}", code="rows_missing")
             yield found, answer.sent_at
             if found.next is None:
                 return

@@ -35,6 +35,7 @@ class Bundle:
 
     resources: list[Resource]
     next: str | None
+    total: int | None = None  # matches in all, when the server says
 
 
 def bundle(body: Any, wanted: str) -> Bundle:
@@ -51,7 +52,10 @@ def bundle(body: Any, wanted: str) -> Bundle:
                 raise Broken(f"a {wanted} in the answer has no id", code="no_id")
             found.append(resource)
     following = [link.get("url") for link in _list(body.get("link")) if link.get("relation") == "next"]
-    return Bundle(found, str(following[0]) if following and following[0] else None)
+    total = body.get("total")
+    return Bundle(
+        found, str(following[0]) if following and following[0] else None, total if type(total) is int else None
+    )
 
 
 @dataclass

@@ -99,7 +99,7 @@ class Adapter(base.Adapter):
 
     async def _pages(self, spooled: Spooled, sent_at: datetime, mark: Cursor, since: Cursor) -> AsyncIterator[Page]:
         mapper = FeedMapper(self.feed)
-        source = self._source(spooled, mapper)
+        source = _source(spooled, self.feed, mapper, self._limits)
         done = int(since.get("row", 0))
         usable = int(since.get("usable", 0))
         lost = str(since.get("lost", ""))  # why records in between cannot be seen
@@ -141,23 +141,6 @@ class Adapter(base.Adapter):
         except (Malformed, TooLarge) as error:
             raise broken(error) from None
 
-    def _source(self, spooled: Spooled, mapper: FeedMapper) -> Iterator[Record]:
-        feed = self.feed
-        reading = Reading(
-            format=feed.format,
-            encoding=feed.encoding,
-            delimiter=feed.delimiter,
-            header=feed.header,
-            wanted=header_names(mapper),
-            sheet=feed.sheet,
-            record=feed.record,
-        )
-
-        def lazily() -> Iterator[Record]:  # even the first look at the file belongs on the thread
-            yield from records(spooled, reading, self._limits)
-
-        return lazily()
-
     async def _mapped(self, mapper: FeedMapper, batch: list[Record], now: datetime) -> tuple[Mapped, list[BadRow]]:
         """One page mapped on a thread; the hub is asked for the fingerprints it keeps in between."""
         refused = [mapper.refused(record) for record in batch if record.reason]
@@ -167,6 +150,32 @@ class Adapter(base.Adapter):
             skus = [sku for _, fields in prepared if isinstance(fields, dict) and (sku := mapper.sku(fields))]
             known = await self.known(skus)
         return await asyncio.to_thread(mapper.page, prepared, known), refused
+
+
+def _source(spooled: Spooled, feed: FeedConfig, mapper: FeedMapper, limits: Limits) -> Iterator[Record]:
+    """The file's records; even the first look at it is put off until somebody takes one, on a thread."""
+    yield from records(
+        spooled,
+        Reading(
+            format=feed.format,
+            encoding=feed.encoding,
+            delimiter=feed.delimiter,
+            header=feed.header,
+            wanted=header_names(mapper),
+            sheet=feed.sheet,
+            record=feed.record,
+        ),
+        limits,
+    )
+
+
+def refused_and_mapped(spooled: Spooled, feed: FeedConfig, now: datetime, limits: Limits = DEFAULT) -> Mapped:
+    """A whole file at once, for uploads and tests: what a pull would page through. Blocks."""
+    mapper = FeedMapper(feed)
+    batch = list(_source(spooled, feed, mapper, limits))
+    mapped = mapper.page(_prepare(mapper, batch, now))
+    mapped.bad[:0] = [mapper.refused(record) for record in batch if record.reason]
+    return mapped
 
 
 def _start(source: Iterator[Record], skip: int, count: int) -> list[Record]:
