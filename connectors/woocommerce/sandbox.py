@@ -155,7 +155,8 @@ class WooSandbox(Sandbox):
     @staticmethod
     def number_of(order: Mapping[str, Any]) -> str | None:
         """The number of ours that an order carries, if any."""
-        return _po(order)
+        number = _po(order)
+        return str(number) if number is not None else None
 
     def living(self, po_number: str) -> int:
         """How many orders with this number the shop would still fulfil."""

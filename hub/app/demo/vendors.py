@@ -10,19 +10,19 @@ import random
 import signal
 import sys
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
-from connectors.fhir_clinic.sandbox import FhirSandbox
-from connectors.table_feed.sandbox import FeedSandbox
 
+from connectors.fhir_clinic.sandbox import FhirSandbox
 from connectors.sandbox_kit import Faults, Sandbox
+from connectors.table_feed.sandbox import FeedSandbox
 from connectors.woocommerce.sandbox import WooSandbox
 from hub.app import assortment
 from hub.app.assortment import CLINIC, EXPERIENCES, GROCERY, PHARMACY, REFERENCE, SHOP, VENDORS, SampleItem
-from hub.app.assortment.dirty import DirtyRow, dirty_rows
 from hub.app.demo.scene import SandboxVendor
 from hub.kernel import clock
 
@@ -36,38 +36,6 @@ class Stand:
     box: Sandbox
     config: dict[str, Any]
     secrets: dict[str, str]
-
-
-def woo_product(item: SampleItem) -> dict[str, Any]:
-    """A sample item as the WooCommerce sandbox takes it."""
-    return {
-        "sku": item.sku,
-        "name": item.title,
-        "title_en": item.title_en,
-        "price": str(item.price),
-        "stock": item.on_hand or 0,
-        "gtin": item.gtin,
-        "brand": item.brand,
-        "model": item.model,
-        "kind": item.kind.value,
-        "mode": item.mode.value,
-        "category": item.category.name,
-        "pack": item.pack,
-        "city": item.city,
-        "department": item.department,
-        "description": item.description,
-    }
-
-
-def _woo_dirty(row: DirtyRow) -> dict[str, Any]:
-    return {
-        "sku": row.sku,
-        "name": row.title,
-        "title_en": row.title_en,
-        "price": row.price,
-        "stock": int(row.stock),
-        "gtin": row.gtin or None,
-    }
 
 
 def _few(items: tuple[SampleItem, ...], small: bool) -> tuple[SampleItem, ...]:
@@ -92,34 +60,33 @@ class Street:
         self._shop(GROCERY, Faults(every=23, throttle=2, retry_after_s=1))  # answers 429 and 503 now and then
         self._shop(EXPERIENCES, Faults())
         today = clock.now().astimezone(ZoneInfo("Asia/Shanghai")).date()
-        services = assortment.clinic_services() + assortment.clinic_dirty_services()
-        clinic = FhirSandbox(
-            services=services if not self.small else services[:SMALL],
-            slots=assortment.clinic_slots(today),
-            schedules=assortment.clinic_schedules(today),
-            locations=assortment.clinic_locations(),
+        chosen = {item.sku for item in _few(assortment.items(CLINIC), self.small)}
+        clinic = FhirSandbox(())
+        clinic.keep(*assortment.clinic_locations())
+        clinic.keep(*(each for each in assortment.clinic_services() if each["id"] in chosen))
+        clinic.keep(*assortment.clinic_dirty_services())
+        schedules = [f"sch-{sku}" for sku in chosen]
+        clinic.keep(*(each for each in assortment.clinic_schedules(today) if each["id"] in schedules))
+        references = {f"Schedule/{each}" for each in schedules}
+        clinic.keep(*(e for e in assortment.clinic_slots(today) if e["schedule"]["reference"] in references))
+        feeds = FeedSandbox(
+            (),
+            files={"pharmacy.csv": assortment.pharmacy_csv(), "reference.xml": assortment.reference_feed(clock.now())},
         )
-        self.stands[CLINIC] = Stand(clinic, {}, {})
-        feeds = FeedSandbox()
-        feeds.publish("pharmacy.csv", assortment.pharmacy_csv())
-        feeds.publish("reference.xml", assortment.reference_feed(clock.now()))
-        self.stands[PHARMACY] = Stand(feeds, dict(assortment.pharmacy_settings("")), {})
-        self.stands[REFERENCE] = Stand(feeds, dict(assortment.reference_settings("")), {})
+        self.stands |= {
+            CLINIC: Stand(clinic, {}, clinic.connection()[1]),
+            PHARMACY: Stand(feeds, {}, {}),
+            REFERENCE: Stand(feeds, {}, {}),
+        }
         for box in {id(stand.box): stand.box for stand in self.stands.values()}.values():
             await box.start()
-        self.stands[PHARMACY].config = assortment.pharmacy_settings(f"{feeds.base_url}/pharmacy.csv")
-        self.stands[REFERENCE].config = assortment.reference_settings(f"{feeds.base_url}/reference.xml")
-        self.stands[CLINIC].config = {
-            "base_url": clinic.base_url,
-            "price_extension": assortment.PRICE_URL,
-            "sku_system": assortment.SKU_SYSTEM,
-        }
+        self.stands[CLINIC].config = assortment.clinic_settings(clinic.connection()[0]["base_url"])
+        self.stands[PHARMACY].config = assortment.pharmacy_settings(f"{feeds.base_url}/files/pharmacy.csv")
+        self.stands[REFERENCE].config = assortment.reference_settings(f"{feeds.base_url}/files/reference.xml")
 
     def _shop(self, key: str, faults: Faults) -> None:
-        products = [woo_product(item) for item in _few(assortment.items(key), self.small)]
-        products += [_woo_dirty(row) for row in dirty_rows()]
         box = WooSandbox(
-            products,
+            assortment.woocommerce_products(key, _few(assortment.items(key), self.small)),
             faults,
             consumer_key=f"ck_{key}_0123456789",
             consumer_secret=f"cs_{key}_9876543210",
@@ -198,8 +165,8 @@ class Street:
             faults[key] = sum(1 for seen in shop.seen if seen.status in (429, 503))
         clinic = self.stands[CLINIC].box
         assert isinstance(clinic, FhirSandbox)
-        for number, booked in clinic.living_appointments().items():
-            by_number[number] += booked
+        for number in clinic.order_numbers():
+            by_number[number] += clinic.living(number)
         return {
             "living": {number: count for number, count in by_number.items() if count},
             "duplicates": sum(count - 1 for count in by_number.values() if count > 1),
@@ -218,7 +185,7 @@ class Street:
 
 async def _control(street: Street) -> tuple[web.AppRunner, str]:
     async def act(request: web.Request) -> web.Response:
-        what = {
+        what: Callable[..., Awaitable[dict[str, Any]]] | None = {
             "webhooks": street.webhooks,
             "stock": street.stock,
             "shuffle_stock": street.shuffle_stock,
