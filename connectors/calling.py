@@ -186,9 +186,8 @@ class Caller:
         async with guard.seat(spec.longest_wait_s):
             sent_at = clock.now()
             try:
-                request = self._client().build_request(
-                    method, url, params=query or None, content=content, headers=sending
-                )
+                target = httpx.URL(url).copy_merge_params(query) if query else url
+                request = self._client().build_request(method, target, content=content, headers=sending)
                 response = await self._client().send(request, auth=auth, stream=True)
                 try:
                     data = await capped_body(response)

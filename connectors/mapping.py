@@ -134,7 +134,7 @@ class Mapper:
                 if known:
                     sku = self.sku(record)
                     if sku is not None and sku not in taken and known.get(sku) == digest:
-                        figure = self._figure(sku, record)
+                        figure = self.figure(record, sku)
                         if figure is not None:
                             mapped.unchanged.append(figure)
                             taken.add(sku)
@@ -199,8 +199,8 @@ class Mapper:
                 found[field.name] = str(value)[:500]
         return found
 
-    def _figure(self, sku: str, record: Mapping[str, Any]) -> StockFigure | None:
-        """The stock part alone, or None when it is odd: the full path then says what is wrong."""
+    def figure(self, record: Mapping[str, Any], sku: str) -> StockFigure | None:
+        """The stock part of a record alone, or None when it is odd: the full path then says what is wrong."""
         values: dict[str, Any] = {name: get(record) for name, get in self._stock}
         on_hand, level, when = values.get("on_hand"), values.get("level"), values.get("reported_at")
         if on_hand is not None:
@@ -244,7 +244,7 @@ def bad_row(record: Any, reason: str, pointer: str = "", vendor_sku: str | None 
 def _invalid(record: Any, error: ValidationError, sku: str | None) -> BadRow:
     first = error.errors(include_url=False, include_context=False)[0]
     where = "".join(f"/{part}" for part in first["loc"])
-    return bad_row(record, first["msg"][:300], where, sku)
+    return bad_row(record, first["msg"].removeprefix("Value error, ")[:300], where, sku)
 
 
 # Reading one field --------------------------------------------------------------------------------------------

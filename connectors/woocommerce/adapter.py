@@ -7,12 +7,12 @@ import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from connectors.contracts import BadRow, Cursor, Page, PushContent, PushReceived, StockReport
+from connectors.contracts import BadRow, Cursor, ListingIn, Page, PushContent, PushReceived, StockReport
 from connectors.declarative import PullsByManifest
 from connectors.manifest import PushTopic
 from connectors.mapping import bad_row
 from connectors.paging import PageOfRecords
-from connectors.push import ReceivesByManifest, stock_of
+from connectors.push import ReceivesByManifest
 from connectors.woocommerce.orders import TakesOrders
 from hub.kernel.errors import Broken
 
@@ -183,27 +183,38 @@ class Adapter(PullsByManifest, ReceivesByManifest, TakesOrders):
         """A product with its own time, so that late deliveries lose; an order of ours with its state."""
         if spec.means == "orders":
             return self.orders_pushed(records)
-        ready: list[Any] = []
+        listings: list[ListingIn] = []
         stock: list[StockReport] = []
         bad: list[BadRow] = []
         for record in records:
             if not isinstance(record, dict):
                 bad.append(bad_row(record, "the record is not an object"))
                 continue
-            modified = record.get("date_modified_gmt")
-            record = {**record, "_modified": f"{modified}Z" if isinstance(modified, str) else None}
-            if record.get("type", "simple") == "simple":
-                ready.append(self.prepared(record))
-            elif record.get("type") == "variation":  # its content is told by its parent; its stock is news
-                mapped = self.mapper.page([self.prepared(record, f"#{record.get('parent_id')}/{record.get('id')}")])
-                stock += stock_of(mapped.listings)
-                bad += mapped.bad
-        mapped = self.mapper.page(ready)
-        return PushContent(
-            listings=tuple(mapped.listings),
-            stock=(*stock, *stock_of(mapped.listings)),
-            bad=(*bad, *mapped.bad),
-        )
+            kind, modified = record.get("type", "simple"), record.get("date_modified_gmt")
+            if kind not in ("simple", "variation"):
+                continue  # a variable product's variations push for themselves; the rest is not sold here
+            ref = f"#{record.get('parent_id')}/{record.get('id')}" if kind == "variation" else None
+            prepared = self.prepared(
+                {**record, "_modified": f"{modified}Z" if isinstance(modified, str) else None}, ref
+            )
+            mapped = self.mapper.page([prepared])
+            bad += mapped.bad
+            if kind == "simple":  # a variation's content is told by its parent in the next pull
+                listings += mapped.listings
+            stock += self._stock_pushed(prepared)
+        return PushContent(listings=tuple(listings), stock=tuple(stock), bad=tuple(bad))
+
+    def _stock_pushed(self, prepared: Mapping[str, Any]) -> list[StockReport]:
+        """The stock that a pushed product reports, whatever is wrong with the rest of it."""
+        sku = self.mapper.sku(prepared)
+        figure = self.mapper.figure(prepared, sku) if sku else None
+        if figure is None or figure.reported_at is None or (figure.on_hand is None and figure.level is None):
+            return []
+        return [
+            StockReport(
+                vendor_sku=figure.vendor_sku, on_hand=figure.on_hand, level=figure.level, reported_at=figure.reported_at
+            )
+        ]
 
 
 def _sku(record: Mapping[str, Any]) -> str | None:

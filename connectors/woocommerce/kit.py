@@ -100,7 +100,7 @@ class Kit(SystemKit):
             "products_modified_after.json": lambda a, raw: _listings(a, raw, good=3, bad=2, counted={"BUY-87": 12}),
             "products_past_end.json": lambda a, raw: _listings(a, raw, good=0, bad=0, counted={}),
             "product_variable.json": _variable,
-            "product_create.json": lambda a, raw: _one(a, raw, on_hand=5, gtin="06900000000012"),
+            "product_create.json": lambda a, raw: _one(a, raw, on_hand=5),
             "product_stock_update.json": lambda a, raw: _one(a, raw, on_hand=2),
             "product_after_cancel.json": lambda a, raw: _one(a, raw, on_hand=0),
             "order_create.json": _order_taken,
@@ -168,12 +168,19 @@ async def _variable(adapter: AnyAdapter, raw: bytes) -> None:
     _is((listing.level, listing.on_hand, listing.category), ("in_stock", None, "Tshirts"))
 
 
-def _one(adapter: AnyAdapter, raw: bytes, *, on_hand: int, gtin: str | None = None) -> None:
+def _one(adapter: AnyAdapter, raw: bytes, *, on_hand: int) -> None:
+    """The recorded product's GTIN has a wrong check digit: the row is refused for it, its stock can be read, and with
+    the digit put right it is a listing."""
     woo = _woo(adapter)
-    [listing] = woo.mapper.page([woo.prepared(_exchange(raw)[1])]).listings
-    _is((listing.vendor_sku, listing.price, listing.on_hand), ("IBU-20", Decimal("26.90"), on_hand))
-    if gtin is not None:
-        _is(listing.gtin, gtin)
+    product = _exchange(raw)[1]
+    [refused] = woo.mapper.page([woo.prepared(dict(product))]).bad
+    _is((refused.vendor_sku, refused.pointer), ("IBU-20", "/gtin"))
+    product["meta_data"][0]["value"] = "6900000000014"
+    prepared = woo.prepared(product)
+    [listing] = woo.mapper.page([prepared]).listings
+    _is((listing.vendor_sku, listing.price, listing.gtin), ("IBU-20", Decimal("26.90"), "06900000000014"))
+    figure = woo.mapper.figure(prepared, "IBU-20")
+    _is((listing.on_hand, figure.on_hand if figure else None), (on_hand, on_hand))
 
 
 def _order_taken(adapter: AnyAdapter, raw: bytes) -> None:
