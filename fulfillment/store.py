@@ -306,10 +306,10 @@ async def add_parcels(tx: Tx, rows: Sequence[tuple[Any, ...]]) -> list[asyncpg.R
 
 async def add_parcel_lines(tx: Tx, rows: Sequence[tuple[int, uuid.UUID, int, int, int, int]]) -> None:
     """Insert (parcel, line, mall, vendor, line_no, quantity)."""
-    await tx.copy(
-        "fulfillment_parcel_lines",
-        ("parcel_id", "line_id", "mall_id", "vendor_id", "line_no", "quantity"),
-        list(rows),
+    await tx.run(
+        "INSERT INTO fulfillment_parcel_lines (parcel_id, line_id, mall_id, vendor_id, line_no, quantity) "
+        "SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::bigint[], $5::int[], $6::int[])",
+        *_columns(rows),
     )
 
 
