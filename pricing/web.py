@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from hub.kernel import audit
 from hub.kernel.errors import Fault, NotFound, Rejected
-from hub.kernel.types import Input, Json, SafeText, View, parse_int_id, public_id
+from hub.kernel.types import Currency, Input, Json, Price, SafeText, View, parse_int_id, public_id
 from hub.kernel.web import Call, Routes
 from pricing import api, cases, store
 from pricing.contracts import Evidence, ParityFigure, Policy, ReferenceIn
@@ -39,6 +39,7 @@ ListingId = Annotated[str, _id("lst")]
 CaseId = Annotated[str, _id("case")]
 ReferenceId = Annotated[str, _id("ref")]
 Percent = Annotated[Decimal, Field(ge=0, le=10_000, decimal_places=2)]
+Extra = Annotated[Decimal, Field(ge=0, le=999_999, decimal_places=4)]
 Limit = Annotated[int, Field(ge=1, le=200)]
 
 
@@ -46,20 +47,16 @@ class ObservedPrice(Input):
     """A mainstream price as somebody or something observed it, with the evidence."""
 
     product_id: ProductId
-    price: Decimal
-    currency: str = "CNY"
-    shipping: Decimal = Decimal(0)
-    coupon: Decimal = Decimal(0)
+    price: Price
+    currency: Currency = "CNY"
+    shipping: Extra = Decimal(0)
+    coupon: Extra = Decimal(0)
     pack: Annotated[SafeText, Field(max_length=500)] | None = None
     condition: Literal["ordinary", "member", "group_buy", "flash", "new_user", "used"] = "ordinary"
     evidence: Evidence
 
-    @model_validator(mode="after")
-    def _holds_in_the_contract(self) -> ObservedPrice:
-        self.reference()
-        return self
-
     def reference(self) -> ReferenceIn:
+        """As pricing.api takes it."""
         return ReferenceIn(**{**dict(self), "product_id": parse_int_id("prd", self.product_id)})
 
 
