@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -133,9 +133,9 @@ class Book:
         self.pos = {po.id: po for po in pos}
         self._seen = self._snapshot()
 
-    def _snapshot(self) -> dict[uuid.UUID, dict[str, Any]]:
-        lines = {line.id: asdict(line) for line in self.lines.values()}
-        return lines | {po.id: asdict(po) for po in self.pos.values()}
+    def _snapshot(self) -> dict[uuid.UUID, tuple[Any, ...]]:
+        lines = {line.id: _saved(line, store.SAVED_LINE) for line in self.lines.values()}
+        return lines | {po.id: _saved(po, store.SAVED_PO) for po in self.pos.values()}
 
     def on(self, po: Po) -> list[Line]:
         """The unfinished lines that `po` carries now, in line order."""
@@ -152,14 +152,14 @@ class Book:
     def add_po(self, po: Po) -> None:
         """Take up a purchase order that is already written."""
         self.pos[po.id] = po
-        self._seen[po.id] = asdict(po)
+        self._seen[po.id] = _saved(po, store.SAVED_PO)
 
     async def save(self, tx: Tx) -> None:
         """Write what changed, and bring the order's status and total in step with its lines."""
-        changed = [row for line in self.lines.values() if (row := asdict(line)) != self._seen[line.id]]
-        if changed:
-            await store.save_lines(tx, changed)
-        pos = [row for po in self.pos.values() if (row := asdict(po)) != self._seen[po.id]]
+        lines = [line for line in self.lines.values() if _saved(line, store.SAVED_LINE) != self._seen[line.id]]
+        if lines:
+            await store.save_lines(tx, lines)
+        pos = [po for po in self.pos.values() if _saved(po, store.SAVED_PO) != self._seen[po.id]]
         if pos:
             await store.save_pos(tx, pos)
         await self._settle(tx)
@@ -176,6 +176,10 @@ class Book:
         if (status, total) != (order.status, order.total):
             order.status, order.total = status, total
             await store.save_order(tx, order.id, status.value, total)
+
+
+def _saved(thing: Line | Po, columns: Sequence[tuple[str, str]]) -> tuple[Any, ...]:
+    return tuple(getattr(thing, name) for name, _ in columns)
 
 
 _UNPAID = (LineStatus.CANCELLED, LineStatus.EXPIRED, LineStatus.UNSUPPLIED)

@@ -9,7 +9,6 @@ import base64
 import os
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from datetime import datetime
 
 from catalog import api as catalog
@@ -69,7 +68,7 @@ async def issue(tx: Tx, book: Book, lines: Sequence[Line]) -> list[Po]:
     pos = draft(book.order, lines, sequence, tx.now)
     await book.save(tx)
     if pos:
-        await store.add_purchase_orders(tx, book.order.id, book.order.mall_id, tx.now, [asdict(po) for po in pos])
+        await store.add_purchase_orders(tx, book.order.id, book.order.mall_id, tx.now, pos)
         for po in pos:
             book.add_po(po)
     return pos

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -59,22 +58,17 @@ async def create(tx: Tx, mall_id: int, asked: OrderIn) -> OrderView:
         for line in lines:
             line.move("confirm")
         pos = issuing.draft(order, lines, 1, tx.now)
-    if not await store.add_order(tx, asdict(order), [_row(line) for line in lines]):
+    if not await store.add_order(tx, order, lines, pos):
         raise Conflict(
             f"the order number {asked.mall_order_no} is already used",
             code="duplicate_order_no",
             faults=(Fault("/mall_order_no", "already used"),),
         )
     if placing:
-        await store.add_purchase_orders(tx, order_id, mall_id, tx.now, [asdict(po) for po in pos])
         tx.emit(OrderPlaced(order_id=order_id, mall_id=mall_id))
     failpoint("orders.order_written")
     tx.after_commit(lambda: metrics.ORDERS.labels(order.status.value).inc())
     return view_of(order, lines, pos, asked.ship_to.model_dump())
-
-
-def _row(line: Line) -> dict[str, Any]:
-    return {name: getattr(line, name) for name, _ in store.LINE_COLUMNS}
 
 
 async def _within_cap(tx: Tx, mall_id: int) -> None:

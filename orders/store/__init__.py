@@ -12,6 +12,8 @@ from orders.store.attempts import (
     open_attempt,
 )
 from orders.store.keeping import (
+    SAVED_LINE,
+    SAVED_PO,
     claim_expired,
     expire,
     lines_of,
@@ -27,7 +29,6 @@ from orders.store.keeping import (
     tried_vendors,
 )
 from orders.store.making import (
-    LINE_COLUMNS,
     add_order,
     add_purchase_orders,
     open_reservations,
@@ -48,7 +49,7 @@ from orders.store.reading import (
 from orders.store.tables import DDL
 
 __all__ = [
-    "DDL", "LINE_COLUMNS", "abandoned_attempts", "add_attempts", "add_order", "add_purchase_orders", "as_hub",
+    "DDL", "SAVED_LINE", "SAVED_PO", "abandoned_attempts", "add_attempts", "add_order", "add_purchase_orders", "as_hub",
     "broken_promises", "carried_lines", "claim_attempt", "claim_expired", "counts", "drop_attempt", "expire", "facts",
     "finish_attempt", "hasten_attempt", "letter", "lines_of", "live_holds", "lock_order", "needing_attention",
     "open_attempt", "open_reservations", "order_row", "orders_after", "po_ref", "po_row", "pos_of",

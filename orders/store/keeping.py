@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 import asyncpg
 
@@ -52,13 +51,13 @@ async def start_clock(tx: Tx, order_id: uuid.UUID, status: str, placed_at: datet
     )
 
 
-_SAVED_LINE = (
+SAVED_LINE = (
     ("id", "uuid"), ("status", "text"), ("listing_id", "int8"), ("vendor_id", "int8"), ("vendor_name", "text"),
     ("connection_id", "int8"), ("vendor_sku", "text"), ("vendor_ref", "text"), ("unit_price", "numeric"),
     ("currency", "text"), ("title", "text"), ("hold_id", "uuid"), ("po_id", "uuid"), ("first_po_id", "uuid"),
     ("first_outcome", "text"),
 )  # fmt: skip
-_SAVED_PO = (
+SAVED_PO = (
     ("id", "uuid"), ("status", "text"), ("vendor_order_no", "text"), ("accepted_at", "timestamptz"),
     ("reason", "text"), ("attention", "text"), ("ever_unknown", "bool"),
 )  # fmt: skip
@@ -69,16 +68,16 @@ def _update(table: str, columns: tuple[tuple[str, str], ...]) -> str:
     return f"UPDATE {table} t SET {changes} FROM {unnest(columns, 1)} WHERE t.id = u.id"  # noqa: S608
 
 
-_SAVE_LINES = _update("order_lines", _SAVED_LINE)
-_SAVE_POS = _update("purchase_orders", _SAVED_PO)
+_SAVE_LINES = _update("order_lines", SAVED_LINE)
+_SAVE_POS = _update("purchase_orders", SAVED_PO)
 
 
-async def save_lines(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
-    await tx.run(_SAVE_LINES, *arrays(_SAVED_LINE, rows))
+async def save_lines(tx: Tx, rows: Sequence[object]) -> None:
+    await tx.run(_SAVE_LINES, *arrays(SAVED_LINE, rows))
 
 
-async def save_pos(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
-    await tx.run(_SAVE_POS, *arrays(_SAVED_PO, rows))
+async def save_pos(tx: Tx, rows: Sequence[object]) -> None:
+    await tx.run(_SAVE_POS, *arrays(SAVED_PO, rows))
 
 
 async def remove_po_lines(tx: Tx, po_id: uuid.UUID, line_ids: Sequence[uuid.UUID]) -> None:

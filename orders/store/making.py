@@ -9,6 +9,10 @@ from typing import Any
 
 from hub.kernel.db import Tx
 
+ORDER_COLUMNS = (
+    "id", "mall_id", "mall_order_no", "status", "mode", "ship_to", "currency", "total", "created_at", "reserved_until",
+    "placed_at", "due_at",
+)  # fmt: skip
 LINE_COLUMNS: tuple[tuple[str, str], ...] = (
     ("id", "uuid"), ("line_no", "int2"), ("quantity", "int4"), ("asked_listing_id", "int8"),
     ("max_price", "numeric"), ("max_currency", "text"), ("agreed_price", "numeric"), ("product_id", "int8"),
@@ -37,16 +41,23 @@ def unnest(columns: tuple[tuple[str, str], ...], first: int) -> str:
     return f"unnest({arrays}) AS u({names(columns)})"
 
 
-def arrays(columns: tuple[tuple[str, str], ...], rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
-    return [[row[name] for row in rows] for name, _ in columns]
+def arrays(columns: tuple[tuple[str, str], ...], rows: Sequence[object]) -> list[list[Any]]:
+    """The attributes of `rows` that `columns` names, one list a column."""
+    return [[getattr(row, name) for row in rows] for name, _ in columns]
 
 
 _ADD_ORDER = (
-    "WITH o AS (INSERT INTO orders (id, mall_id, mall_order_no, status, mode, ship_to, currency, total, created_at, "  # noqa: S608
-    "reserved_until, placed_at, due_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) "
+    f"WITH o AS (INSERT INTO orders ({', '.join(ORDER_COLUMNS)}) "  # noqa: S608
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) "
     "ON CONFLICT (mall_id, mall_order_no) DO NOTHING RETURNING id), "
     f"l AS (INSERT INTO order_lines (order_id, mall_id, status, first_po_id, {names(LINE_COLUMNS)}) "
-    f"SELECT $1, $2, $4, u.po_id, u.* FROM {unnest(LINE_COLUMNS, 13)} WHERE EXISTS (SELECT 1 FROM o)) "
+    f"SELECT $1, $2, $4, u.po_id, u.* FROM {unnest(LINE_COLUMNS, 13)} WHERE EXISTS (SELECT 1 FROM o) "
+    f"RETURNING id, mall_id, vendor_id, po_id, {_SHARED}), "
+    f"p AS (INSERT INTO purchase_orders (order_id, mall_id, status, created_at, {names(PO_COLUMNS)}) "
+    f"SELECT $1, $2, 'queued', $9, u.* FROM {unnest(PO_COLUMNS, 13 + len(LINE_COLUMNS))} "
+    "WHERE EXISTS (SELECT 1 FROM o)), "
+    f"x AS (INSERT INTO po_lines (po_id, line_id, mall_id, vendor_id, {_SHARED}) "
+    f"SELECT po_id, id, mall_id, vendor_id, {_SHARED} FROM l WHERE po_id IS NOT NULL) "
     "SELECT EXISTS (SELECT 1 FROM o)"
 )
 _ADD_POS = (
@@ -57,26 +68,16 @@ _ADD_POS = (
 )
 
 
-async def add_order(tx: Tx, order: dict[str, Any], lines: Sequence[dict[str, Any]]) -> bool:
-    """Insert an order with its lines; False when this mall already used the number."""
-    added: bool = await tx.fetchval(
-        _ADD_ORDER,
-        *(
-            order[name]
-            for name in (
-                "id", "mall_id", "mall_order_no", "status", "mode", "ship_to", "currency", "total", "created_at",
-                "reserved_until", "placed_at", "due_at",
-            )
-        ),
-        *arrays(LINE_COLUMNS, lines),
-    )  # fmt: skip
+async def add_order(tx: Tx, order: object, lines: Sequence[object], pos: Sequence[object]) -> bool:
+    """Insert an order with its lines and their purchase orders; False when this mall already used the number. Takes
+    objects with attributes named like the columns."""
+    values = [getattr(order, name) for name in ORDER_COLUMNS]
+    added: bool = await tx.fetchval(_ADD_ORDER, *values, *arrays(LINE_COLUMNS, lines), *arrays(PO_COLUMNS, pos))
     return added
 
 
-async def add_purchase_orders(
-    tx: Tx, order_id: uuid.UUID, mall_id: int, at: datetime, pos: Sequence[dict[str, Any]]
-) -> None:
-    """Insert purchase orders; each carries the lines of the order whose `po_id` already names it."""
+async def add_purchase_orders(tx: Tx, order_id: uuid.UUID, mall_id: int, at: datetime, pos: Sequence[object]) -> None:
+    """Insert purchase orders of an order that exists; each carries the lines whose `po_id` already names it."""
     await tx.run(_ADD_POS, order_id, mall_id, at, *arrays(PO_COLUMNS, pos))
 
 
@@ -88,4 +89,4 @@ async def open_reservations(tx: Tx, mall_id: int, cap: int) -> int:
 
 async def queue_for_reserving(tx: Tx, mall_id: int) -> None:
     """Let this mall's reservations be counted one after the other until the transaction ends."""
-    await tx.run("SELECT pg_advisory_xact_lock(hashtext('supplyhub.reservations'), $1::int8::int4)", mall_id)
+    await tx.run("SELECT pg_advisory_xact_lock(hashtextextended('supplyhub.reservations', $1))", mall_id)
