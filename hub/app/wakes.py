@@ -24,6 +24,7 @@ class Waker:
         self._pending: set[str] = set()
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="wakes")
         self._down = False
+        self._closed = False
 
     def wake(self, task: str) -> None:
         """Ask workers to run `task` soon. Safe to call from the loop only."""
@@ -33,6 +34,8 @@ class Waker:
 
     def _flush(self) -> None:
         names, self._pending = self._pending, set()
+        if self._closed:
+            return  # the sweeps find what this process leaves behind
         self._sender.submit(self._send, names)
 
     def _send(self, names: set[str]) -> None:
@@ -49,5 +52,7 @@ class Waker:
             self._down = False
 
     async def close(self) -> None:
+        """Send what is on its way and no more."""
+        self._closed = True
         await asyncio.to_thread(self._sender.shutdown)
         self._celery.close()

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import warnings
 from typing import Any
 
+import celery.apps.worker
 import structlog
 from celery import Celery, signals
+from celery.exceptions import SecurityWarning
 
 from hub.app import runtime
 from hub.app.worker_queues import QUEUES, queue_of
@@ -64,7 +67,7 @@ def run_worker(queues: list[str], concurrency: int, name: str) -> None:
     config = settings()
     log.configure(config)
     urls = runtime.urls()
-    celery = make_celery(urls.redis)
+    broker = make_celery(urls.redis)
 
     async def connect() -> Waker:
         db.connect(urls.database, config)
@@ -102,7 +105,7 @@ def run_worker(queues: list[str], concurrency: int, name: str) -> None:
         again = threading.Event()
         busy = threading.Lock()
 
-        @celery.task(name=task_name)
+        @broker.task(name=task_name)
         def shell() -> None:
             # Wake-ups pile up while a task runs; all but the running one and one more look are the same look.
             again.set()
@@ -118,13 +121,20 @@ def run_worker(queues: list[str], concurrency: int, name: str) -> None:
 
     for task_name in TASKS:
         register(task_name)
-    celery.worker_main(
+    _be_quiet()
+    broker.worker_main(
         [
-            "worker", "--pool", "threads", "--concurrency", str(concurrency), "--queues", ",".join(queues),
+            "--quiet", "worker", "--pool", "threads", "--concurrency", str(concurrency), "--queues", ",".join(queues),
             "--hostname", f"{name}@%h", "--loglevel", "WARNING", "--without-gossip", "--without-mingle",
             "--without-heartbeat",
         ]
     )  # fmt: skip
+
+
+def _be_quiet() -> None:
+    """Celery talks to the terminal beside the log: a warning to run as root (containers do), words about stopping."""
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    celery.apps.worker.safe_say = lambda *_words, **_where: None
 
 
 __all__ = ["QUEUES", "make_celery", "run_worker"]

@@ -198,7 +198,9 @@ async def _answer_portal(pharmacy: Role, malls: list[Role]) -> bool:
 async def act_deliver(stage: Scene, malls: list[Role], played: Played) -> None:
     """Vendors ship, the carrier scans, most parcels arrive the next day and one after three and a half."""
     started = time.perf_counter()
-    sent: list[tuple[str, str, str]] = []  # order, carrier, tracking number
+    sent: dict[str, str] = {}  # tracking number -> purchase order
+    late_order = await malls[0].get(f"/v1/orders/{played.late_order}")
+    late_pos = {po["id"] for po in late_order["purchase_orders"]}
     await stage.move_clock(hours=2)
     for key in (SHOP, GROCERY, PHARMACY, EXPERIENCES, CLINIC):
         vendor = await stage.vendor(key)
@@ -214,11 +216,11 @@ async def act_deliver(stage: Scene, malls: list[Role], played: Played) -> None:
                 }
             ]
             await vendor.post(f"/v1/vendor/orders/{po['id']}/ship", {"parcels": parcels})
-            sent.append((po["order_id"], "sf", number))
-    late = {number for order_id, _carrier, number in sent if order_id == played.late_order}
-    await _scan(stage, [number for _o, _c, number in sent], "in_transit", "上海转运中心")
+            sent[number] = po["id"]
+    late = {number for number, po_id in sent.items() if po_id in late_pos}
+    await _scan(stage, list(sent), "in_transit", "上海转运中心")
     await stage.move_clock(hours=24)
-    await _scan(stage, [number for _o, _c, number in sent if number not in late], "delivered", "上海")
+    await _scan(stage, [number for number in sent if number not in late], "delivered", "上海")
     await stage.move_clock(hours=54)  # 80 hours after the first orders
     await _scan(stage, sorted(late), "delivered", "上海")
     await stage.move_clock(hours=24)
@@ -233,6 +235,6 @@ async def _scan(stage: Scene, numbers: list[str], status: str, place: str) -> No
     ]
     for start in range(0, len(events), 100):
         answer = await stage.staff.post("/v1/tracking-events", {"events": events[start : start + 100]})
-        unhappy = [result for result in answer["results"] if result["result"] != "recorded"]
+        unhappy = [result for result in answer["results"] if result["result"] != "applied"]
         if unhappy:
             raise Refused(f"carrier scans were refused: {unhappy[0]}")

@@ -184,18 +184,20 @@ class Street:
 
 
 async def _control(street: Street) -> tuple[web.AppRunner, str]:
+    deeds: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
+        "webhooks": street.webhooks,
+        "stock": street.stock,
+        "shuffle_stock": street.shuffle_stock,
+        "orders": street.orders,
+        "faults": street.faults,
+    }
+
     async def act(request: web.Request) -> web.Response:
-        what: Callable[..., Awaitable[dict[str, Any]]] | None = {
-            "webhooks": street.webhooks,
-            "stock": street.stock,
-            "shuffle_stock": street.shuffle_stock,
-            "orders": street.orders,
-            "faults": street.faults,
-        }.get(request.match_info["what"])
-        if what is None:
+        name = request.match_info["what"]
+        if name not in deeds:
             raise web.HTTPNotFound
         details = await request.json() if request.can_read_body else {}
-        return web.json_response(await what(**details))
+        return web.json_response(await deeds[name](**details))
 
     app = web.Application()
     app.router.add_post("/{what}", act)
