@@ -6,7 +6,8 @@ runs out. Walking the pages of a pull lives in connectors.paging."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -53,18 +54,19 @@ class PullsByManifest(Adapter):
             self.__dict__["_mapper"] = found
         return found
 
-    async def pull(self, since: Cursor | None) -> AsyncIterator[Page]:
+    async def pull(self, since: Cursor | None) -> AsyncGenerator[Page, None]:
         """Pages of listings. `since` None: everything; {"since": iso time}: what changed after it; a saved page's
         cursor: from after that page. The last page has `complete`. Raises Broken for a repeated or missing page."""
         drift: set[str] = set()
-        async for got in walk(self.call, self.manifest, self.spec, self.config, since):
-            bad: list[BadRow] = []
-            records = await self.expand(got, bad)
-            known = await self.known(self.mapper.skus(records)) if self.known is not None else None
-            mapped = self.mapper.page(records, known)
-            fresh = mapped.drift - drift
-            drift |= fresh
-            yield page_of(mapped, got, bad, fresh)
+        async with contextlib.aclosing(walk(self.call, self.manifest, self.spec, self.config, since)) as pages:
+            async for got in pages:
+                bad: list[BadRow] = []
+                records = await self.expand(got, bad)
+                known = await self.known(self.mapper.skus(records)) if self.known is not None else None
+                mapped = self.mapper.page(records, known)
+                fresh = mapped.drift - drift
+                drift |= fresh
+                yield page_of(mapped, got, bad, fresh)
 
     async def expand(self, got: PageOfRecords, bad: list[BadRow]) -> Sequence[Any]:
         """The records to map, out of those the vendor sent. Override to fetch parts, or to set rows aside in `bad`."""

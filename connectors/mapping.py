@@ -356,7 +356,7 @@ def _text(raw: Any) -> Any:
 
 def _money(raw: Any) -> Any:
     """Exact decimals: a JSON number is taken as it was written."""
-    if type(raw) is float:
+    if type(raw) is float or type(raw) is bool:  # a truth is no amount: its text is refused by name
         return repr(raw)
     return raw.strip().replace(",", "") if isinstance(raw, str) else raw
 

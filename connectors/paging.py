@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import hashlib
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -51,7 +51,7 @@ class _State:
 
 async def walk(
     call: Caller, manifest: Manifest, spec: Pull, config: Mapping[str, Any], since: Cursor | None
-) -> AsyncIterator[PageOfRecords]:
+) -> AsyncGenerator[PageOfRecords, None]:
     """The pages after `since`. See connectors.declarative for what a cursor may hold."""
     pages = spec.paginate
     since = since or {}

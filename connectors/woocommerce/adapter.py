@@ -4,10 +4,10 @@ shop that accepts orders for what it does not have. README.md says what this was
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from connectors.contracts import BadRow, Cursor, ListingIn, Page, PushContent, PushReceived, StockReport
+from connectors.contracts import BadRow, ListingIn, PushContent, PushReceived, StockReport
 from connectors.declarative import PullsByManifest
 from connectors.manifest import PushTopic
 from connectors.mapping import bad_row
@@ -26,12 +26,6 @@ _UNSORTED = frozenset({"uncategorized", "未分类"})
 
 class Adapter(PullsByManifest, ReceivesByManifest, TakesOrders):
     """One WooCommerce shop."""
-
-    async def pull(self, since: Cursor | None) -> AsyncIterator[Page]:
-        """Pages of products; variable products come as their variations."""
-        self._prepare()
-        async for page in super().pull(since):
-            yield page
 
     async def expand(self, got: PageOfRecords, bad: list[BadRow]) -> Sequence[Any]:
         """Sellable records: simple products as they are, variations instead of their parent."""
