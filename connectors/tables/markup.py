@@ -163,7 +163,7 @@ def _chunks(file: IO[bytes], encoding: str | None) -> Iterator[bytes | str]:
         return
     try:
         decoder = codecs.getincrementaldecoder(name)()
-        b"".decode(name)
+        b"x".decode(name, "ignore")
     except LookupError as error:
         raise unreadable(f"the XML declares the unknown encoding {name!r}", "unknown_encoding") from error
     try:

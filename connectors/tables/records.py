@@ -30,6 +30,7 @@ class Row:
     cells: list[str]
     reason: str = ""
     lost: bool = False
+    sparse: bool = False  # cells at the end that hold nothing are not written at all
     unended: bool = False  # the file's last line, without a line end
 
 
@@ -65,6 +66,8 @@ def named(rows: Iterable[Row], header: Header, limits: Limits) -> Iterator[Recor
         if number > limits.rows:
             raise too_large(f"the table has more than {limits.rows} rows", "too_many_rows")
         cells = row.cells
+        if row.sparse and len(cells) < width:
+            cells = cells + [""] * (width - len(cells))
         fields = dict(zip(names, cells, strict=False))
         reason, lost = row.reason, row.lost
         if not reason and len(cells) != width:

@@ -11,7 +11,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Context, Decimal
 from typing import IO
 
 from connectors.tables.limits import MIB, Limits, too_large, unreadable
@@ -245,7 +245,8 @@ class _Sheet:
                 self._cells[self._column] = value
         elif local == "row" and (self._cells or self._reason):
             cells = self._cells
-            self.done.append(Row([cells.get(n, "") for n in range(1, max(cells, default=0) + 1)], self._reason))
+            width = max(cells, default=0)
+            self.done.append(Row([cells.get(n, "") for n in range(1, width + 1)], self._reason, sparse=True))
 
     def _value(self, raw: str) -> str:
         kind = self._type
@@ -282,7 +283,7 @@ def _number(raw: str) -> str:
         return raw
     try:
         value = _FIFTEEN.create_decimal(raw)
-    except InvalidOperation:
+    except ArithmeticError:
         return raw
     if not value.is_finite() or not -20 < value.adjusted() < 30:
         return raw

@@ -45,7 +45,7 @@ def encoding_of(file: IO[bytes], declared: str | None = None) -> str:
             return name
     if declared:
         try:
-            b"".decode(declared)
+            b"x".decode(declared, "ignore")
         except LookupError as error:
             raise Misconfigured(f"{declared!r} is not a text encoding", code="bad_encoding") from error
         return declared
