@@ -66,13 +66,13 @@ async def check(tx: Tx, offers: Sequence[OfferPrice]) -> list[Check]:
         for offer, judgement in judged
         if judgement.reference is not None and _is_new(judgement, states.get(offer.listing_id), tx.now)
     }
+    checks = {offer.listing_id: _check(offer, judgement, tx.now) for offer, judgement in judged}
     await store.save_verdicts(
-        tx, [_verdict_row(o, j, states.get(o.listing_id), o.listing_id in new, tx.now) for o, j in judged]
+        tx, [_verdict_row(o, j, checks[o.listing_id], states.get(o.listing_id), o.listing_id in new) for o, j in judged]
     )
     evidence = {row["id"]: row for row in known}
     if await cases.observe(tx, [(o, j) for o, j in judged if o.listing_id in new], evidence):
         tx.after_commit(_holds.clear)
-    checks = {offer.listing_id: _check(offer, judgement, tx.now) for offer, judgement in judged}
     return [checks[listing_id] for listing_id in latest if listing_id in checks]
 
 
@@ -253,21 +253,20 @@ def _is_new(judgement: Judgement, state: asyncpg.Record | None, now: datetime) -
 
 
 def _verdict_row(
-    offer: OfferPrice, judgement: Judgement, state: asyncpg.Record | None, is_new: bool, now: datetime
+    offer: OfferPrice, judgement: Judgement, check: Check, state: asyncpg.Record | None, is_new: bool
 ) -> tuple[object, ...]:
-    check = _check(offer, judgement, now)
     pack = read_pack(offer.pack)
     captured_at = judgement.reference.captured_at if judgement.reference else state and state["captured_at"]
     if is_new:
-        observed: tuple[object, ...] = (check.ours, check.reference_id, now)
+        observed: tuple[object, ...] = (check.ours, check.reference_id, check.at)
     elif state is not None:
         observed = (state["observed_ours"], state["observed_reference_id"], state["observed_at"])
     else:
         observed = (None, None, None)
     return (
         offer.listing_id, offer.product_id, check.verdict.value, check.reason, check.ours, check.reference, check.gap,
-        check.reference_id, captured_at, now, offer.price, offer.currency, offer.shipping, offer.coupon, offer.pack,
-        pack.units, pack.unit, *observed,
+        check.reference_id, captured_at, check.at, offer.price, offer.currency, offer.shipping, offer.coupon,
+        offer.pack, pack.units, pack.unit, *observed,
     )  # fmt: skip
 
 

@@ -102,7 +102,11 @@ def decimal(value: Fraction) -> Decimal:
 
 def beyond(ours: Fraction, theirs: Fraction, limit_pct: Decimal) -> bool:
     """Whether ours exceeds theirs by more than `limit_pct` percent. Exact: the limit itself is within."""
-    return (ours - theirs) * 100 > Fraction(limit_pct) * theirs
+    limit = 100 + Fraction(limit_pct)  # ours * 100 > theirs * (100 + limit), in whole numbers
+    return (
+        ours.numerator * theirs.denominator * 100 * limit.denominator
+        > theirs.numerator * ours.denominator * limit.numerator
+    )
 
 
 def is_fresh(captured_at: datetime, now: datetime, fresh_for: timedelta) -> bool:

@@ -7,6 +7,7 @@ agree ("500g 2袋"), is *one piece, not understood*. A measure (mass, volume) ti
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -80,6 +81,7 @@ class Pack:
 NOT_UNDERSTOOD = Pack(Decimal(1), PIECE, understood=False)
 
 
+@functools.lru_cache(maxsize=20_000)  # a catalogue repeats its few packs over and over
 def read_pack(text: str | None) -> Pack:
     """What the pack text (or a whole title) says it contains; never raises."""
     if not text:
