@@ -134,7 +134,7 @@ def run_worker(queues: list[str], concurrency: int, name: str) -> None:
 def _be_quiet() -> None:
     """Celery talks to the terminal beside the log: a warning to run as root (containers do), words about stopping."""
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    celery.apps.worker.safe_say = lambda *_words, **_where: None
+    setattr(celery.apps.worker, "safe_say", lambda *_words, **_where: None)  # noqa: B010 - it is not declared public
 
 
 __all__ = ["QUEUES", "make_celery", "run_worker"]

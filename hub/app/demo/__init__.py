@@ -48,6 +48,8 @@ async def _play(json_file: Path | None, keep: bool) -> bool:
         await story.act_order(stage, malls, played)
         say("shipping and delivering; the clock runs ahead")
         await story.act_deliver(stage, malls, played)
+        say("pulling again: what vendors counted after our orders")
+        await story.act_pull_again(stage, played)
         report = await _report(stage, malls, played)
         console.print()
         show(report, console)
@@ -94,7 +96,7 @@ async def _report(stage: Scene, malls: list[Role], played: story.Played) -> Repo
         pushes = await store.deliveries_to(tx, handler_name(catalog.api.on_payload))
     at_vendors = await stage.play("orders")
     seen = sum(run["seen"] for run, vendor in runs if vendor.role == "supply")
-    kinds = {row["kind"]: row["live"] for row in assortment["items"]}
+    kinds = {row["kind"]: row["numerator"] for row in assortment["kinds"]}
     invariants |= {
         "counters_equal_the_ledger": not drift,
         "nothing_oversold_at_vendors": at_vendors["oversold"] == 0,
@@ -127,7 +129,7 @@ async def _report(stage: Scene, malls: list[Role], played: story.Played) -> Repo
                 seen=run["seen"],
                 created=run["created"],
                 quarantined=run["quarantined"],
-                seconds=run["seconds"] or 0.0,
+                seconds=story.spent(run),
                 calls_failed=at_vendors["faults"].get(vendor.key, 0),
             )
             for run, vendor in runs

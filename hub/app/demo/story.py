@@ -29,6 +29,7 @@ class Played:
     """What happened, for the report and for the acts that follow."""
 
     pulls: list[dict[str, Any]] = field(default_factory=list)
+    sweeps: list[dict[str, Any]] = field(default_factory=list)
     searches: list[SearchRow] = field(default_factory=list)
     orders: list[dict[str, Any]] = field(default_factory=list)
     refused_at_once: list[Refused] = field(default_factory=list)
@@ -63,6 +64,20 @@ async def act_pull(stage: Scene, played: Played) -> None:
     played.pulls = await stage.pull(*supply)
     played.seconds["pulling vendors"] = time.perf_counter() - started
     played.pulls += await stage.pull(REFERENCE)
+
+
+async def act_pull_again(stage: Scene, played: Played) -> None:
+    """A second sweep: nearly all rows are unchanged, and each vendor's new count takes over what our accepted orders
+    still held on the shelf."""
+    started = time.perf_counter()
+    played.sweeps = await stage.pull()
+    played.seconds["second sweep"] = time.perf_counter() - started
+
+
+def spent(run: dict[str, Any]) -> float:
+    """Seconds that a pull took."""
+    ended = datetime.fromisoformat(run["finished_at"])
+    return (ended - datetime.fromisoformat(run["started_at"])).total_seconds()
 
 
 async def act_search(mall: Role, played: Played) -> None:
