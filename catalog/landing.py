@@ -77,7 +77,8 @@ async def land(
     same = await _same(tx, connection, batch, same_ids or {})
     figures = _figures(batch, listed.ids, same)
     bad += await _slots(tx, connection, batch, listed.ids, figures)
-    outcome = await stock.apply_figures(tx, figures)
+    all_new = len(listed.created_skus) == len(listed.ids) and not same and not batch.slots
+    outcome = await stock.apply_figures(tx, figures, all_new=all_new)
 
     if strangers := outcome.changed - listed.products.keys():  # slots of services that came in an earlier batch
         listed.products.update(await store.products_of(tx, strangers))

@@ -90,14 +90,16 @@ class Shelf(NamedTuple):
         return max(0, self.on_hand - self.reserved - self.buffer)
 
 
-async def apply_figures(tx: Tx, figures: Sequence[Figure]) -> Outcome:
+async def apply_figures(tx: Tx, figures: Sequence[Figure], *, all_new: bool = False) -> Outcome:
     """Apply reports about rows of the shelf; rows that do not exist yet are made. Two reports about the same row
     apply from old to new and each gets its own result. Emits `Oversold` for a figure below what orders hold.
+    `all_new` says that this transaction has made all these listings, so that there is nothing to lock yet.
 
     The products of `Outcome.flipped` are *not* brought up to date here (see `settle`)."""
     outcome = Outcome([UNCHANGED] * len(figures))
     for wave in _waves(figures):
-        await _apply_wave(tx, figures, wave, outcome)
+        await _apply_wave(tx, figures, wave, outcome, all_new)
+        all_new = False
     for result, count in Counter(outcome.results).items():
         metrics.STOCK_REPORTS.labels(result).inc(count)
     return outcome
@@ -154,12 +156,12 @@ def _waves(figures: Sequence[Figure]) -> list[list[int]]:
     return waves
 
 
-async def _apply_wave(tx: Tx, figures: Sequence[Figure], wave: list[int], outcome: Outcome) -> None:
+async def _apply_wave(tx: Tx, figures: Sequence[Figure], wave: list[int], outcome: Outcome, all_new: bool) -> None:
     listing_ids, locations, on_hands, levels, versions, times = zip(*(figures[i] for i in wave), strict=True)
     levels = tuple(_level(on_hand, level) for on_hand, level in zip(on_hands, levels, strict=True))
     args = (listing_ids, locations, on_hands, levels, versions, times, tx.now)
     made: set[int] = set()
-    locked = await tx.fetchval(shelf.LOCK, listing_ids, locations)
+    locked = 0 if all_new else await tx.fetchval(shelf.LOCK, listing_ids, locations)
     if locked < len(wave):
         made = {row[0] for row in await tx.fetch(shelf.FIRST, *args)}
         for n in made:
