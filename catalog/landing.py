@@ -57,7 +57,7 @@ class _Listed:
     written: set[int] = field(default_factory=set)  # listing ids created or updated
     changed_skus: set[str] = field(default_factory=set)
     created_skus: set[str] = field(default_factory=set)
-    alone: set[int] = field(default_factory=set)  # products made here that nobody shares: already up to date
+    alone: set[int] = field(default_factory=set)  # products made of one row: what that row said is written already
     left: set[int] = field(default_factory=set)  # products that a listing moved away from
     adopting: list[tuple[int, str | None, str | None]] = field(default_factory=list)
     merged: int = 0
@@ -83,12 +83,14 @@ async def land(
     if strangers := outcome.changed - listed.products.keys():  # slots of services that came in an earlier batch
         listed.products.update(await store.products_of(tx, strangers))
     touched = {listed.products[i] for i in listed.written | outcome.flipped} | listed.left
-    await store.lock_products(tx, sorted(touched - listed.alone))
+    one_figure_each = len(latest) == len(batch.rows) and not batch.slots
+    stale = touched - listed.alone if one_figure_each else touched
+    await store.lock_products(tx, sorted(stale))
     if listed.adopting:
         await store.adopt_keys(tx, listed.adopting)
-    if listed.written and touched - listed.alone:
+    if listed.written and stale:
         await store.retitle_products(tx, connection.id)
-    await store.refresh_products(tx, touched - listed.alone)
+    await store.refresh_products(tx, stale)
     await changes.note(tx, touched | {listed.products[i] for i in outcome.changed})
     if listed.written:
         await _check_prices(tx, latest, listed)
