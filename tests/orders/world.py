@@ -120,7 +120,7 @@ class World:
 
     def __init__(self, client: TestClient[Any, Any], clock_file: Path) -> None:
         self.client = client
-        self.vendors: dict[int, VendorSystem] = {}
+        self.vendors: dict[int, Any] = {}
         self.portal: set[int] = set()
         self.malls: dict[int, dict[str, str]] = {}
         self.events: list[Any] = []
@@ -145,12 +145,12 @@ class World:
 
     async def vendor(self, connection_id: int, *, portal: bool = False) -> VendorSystem:
         """A vendor whose id is its connection's plus 100."""
-        self.vendors[connection_id] = VendorSystem()
+        system = self.vendors[connection_id] = VendorSystem()
         if portal:
             self.portal.add(connection_id)
         async with uow() as tx:
             await catalog.put_connection(tx, await self.get_connection(tx, connection_id))
-        return self.vendors[connection_id]
+        return system
 
     async def product(self, title: str = "口罩 N95", mode: str = "parcel") -> int:
         async with uow() as tx:
