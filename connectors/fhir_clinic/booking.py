@@ -143,9 +143,12 @@ class BooksAppointments(Adapter):
         try:
             return await self._update(slot, words.taken(slot, self._system, mark))
         except OutOfStock:
-            pass
+            slot = await self._read("Slot", number)
         except (Refused, NotFound) as error:
             raise _No(f"the clinic does not let {line.slot_ref} be taken: {error}") from None
+        # a PUT whose connection breaks is sent again below us: then it was our own first try that changed the slot
+        if slot is not None and words.is_ours(slot, self._system, mark) and slot.get("status") != FREE:
+            return {**slot, _TAKEN_BEFORE: True}
         raise _No(f"{line.slot_ref} was taken a moment ago", (line.vendor_sku,))
 
     async def _undo(self, lines: list[PoLine], marks: Mapping[int, str], made: list[Resource]) -> None:
