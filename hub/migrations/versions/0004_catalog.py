@@ -108,6 +108,7 @@ def upgrade() -> None:
         sa.CheckConstraint("kind IN ('goods', 'service', 'experience')", name=op.f("ck_catalog_products_kind")),
         sa.CheckConstraint("mode IN ('parcel', 'appointment', 'code')", name=op.f("ck_catalog_products_mode")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_catalog_products")),
+        postgresql_with={"fillfactor": "90"},
     )
     op.create_index(
         "ix_catalog_products_category",
