@@ -321,8 +321,13 @@ async def land_references(tx: Tx, connection: ConnectionView, batch: Batch) -> T
     )
 
 
+# A merchant feed's condition is of the article, ours of the price: a new article at its usual price is ordinary.
+_CONDITIONS = {"new": "ordinary", "refurbished": "used"}
+
+
 def _reference(connection: ConnectionView, row: ListingIn, at: datetime, product_id: int) -> ReferenceIn:
-    condition: Any = row.attributes.get("condition", "ordinary")
+    said = row.attributes.get("condition", "ordinary")
+    condition: Any = _CONDITIONS.get(said, said)
     return ReferenceIn(
         product_id=product_id,
         price=row.price,
@@ -336,7 +341,7 @@ def _reference(connection: ConnectionView, row: ListingIn, at: datetime, product
             url=row.url or "",
             # A page's bytes hold many rows; what is kept and can be checked again is this row as it was mapped.
             sha256=row.attributes.get("sha256") or hashlib.sha256(row.model_dump_json().encode()).hexdigest(),
-            captured_at=at,
+            captured_at=row.reported_at or at,
             region=row.attributes.get("region", "CN"),
             parser=f"{connection.connector}/1",
         ),

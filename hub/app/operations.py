@@ -11,6 +11,8 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+import connectors.api
+import pricing.api
 from hub.kernel import metrics, store
 from hub.kernel.db import uow
 from hub.kernel.errors import HubError, Retry
@@ -122,3 +124,5 @@ async def housekeeping() -> None:
         await store.forget_delivered(tx, older_than_days=30)
         await store.forget_idempotency_keys(tx, older_than_days=30)
         await store.forget_ticks(tx)
+        await connectors.api.forget_old(tx)
+        await pricing.api.forget_old_observations(tx)

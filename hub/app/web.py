@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
+import catalog.api
 import hub.app.wiring as wiring
+import pricing.api
 from hub.app import runtime, wakes
 from hub.kernel import db, log, tasks
 from hub.kernel.errors import HubError, NotFound, Rejected, TooLarge
@@ -58,6 +60,7 @@ async def _problems(
 async def create_app() -> web.Application:
     """The application, ready for a runner or gunicorn; it connects when it starts."""
     log.configure(settings())
+    pricing.api.count_live_listings_with(catalog.api.live_listings)
     app = web.Application(middlewares=[_problems], client_max_size=settings().body_limit_bytes)
     app.cleanup_ctx.append(_connections)
     for route in wiring.ROUTES:

@@ -7,12 +7,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import connectors.web
-
 import catalog.api
 import catalog.vendor_web
 import catalog.web
 import connectors.api
+import connectors.web
 import fulfillment.api
 import fulfillment.web
 import hub.app.operations
@@ -41,7 +40,7 @@ FLOW: Flow = {
     ParityCaseClosed: [],
     OrderPlaced: [fulfillment.api.on_placed, orders.api.submit_to_vendors],
     VendorAccepted: [fulfillment.api.on_accepted],
-    VendorRefused: [fulfillment.api.on_refused, orders.api.on_refused],
+    VendorRefused: [orders.api.on_refused, fulfillment.api.on_refused],  # orders' locks first, as everywhere
     LineUnsupplied: [fulfillment.api.on_unsupplied],
     OrderCancelled: [fulfillment.api.on_cancelled],
     ShipmentUpdated: [fulfillment.api.on_shipment_updated],

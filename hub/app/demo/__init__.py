@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -78,7 +79,7 @@ async def _report(stage: Scene, malls: list[Role], played: story.Played) -> Repo
     await until(_settled, "the last events' effects")
     staff = stage.staff
     runs = [(run, stage.vendors[run["vendor"]]) for run in played.pulls]
-    quarantine = await staff.pages("/v1/quarantine", limit=200)
+    quarantine = await staff.pages("/v1/quarantine", cursor="cursor", limit=200)
     assortment = await staff.get("/v1/metrics/assortment")
     parity = await staff.get("/v1/metrics/parity")
     delivery = await staff.get("/v1/metrics/delivery-72h")
@@ -95,7 +96,6 @@ async def _report(stage: Scene, malls: list[Role], played: story.Played) -> Repo
         outbox = await store.outbox_state(tx)
         pushes = await store.deliveries_to(tx, handler_name(catalog.api.on_payload))
     at_vendors = await stage.play("orders")
-    seen = sum(run["seen"] for run, vendor in runs if vendor.role == "supply")
     kinds = {row["kind"]: row["numerator"] for row in assortment["kinds"]}
     invariants |= {
         "counters_equal_the_ledger": not drift,
@@ -110,16 +110,16 @@ async def _report(stage: Scene, malls: list[Role], played: story.Played) -> Repo
         "audit_chain_holds": chain_holds,
         "no_event_given_up": outbox["dead"] == 0 and outbox["pending"] == 0,
     }
-    statuses = Counter(o["status"] for o in played.orders)
+    statuses = Counter([each["status"] for mall in malls for each in await mall.pages("/v1/orders", limit=200)])
     return Report(
         vendors=sum(1 for _run, vendor in runs if vendor.role == "supply"),
         listings=figures.listings,
         products=figures.products,
         kinds=kinds,
-        skus_per_second=seen / played.seconds["pulling vendors"],
+        skus_per_second=figures.listings / played.seconds["pulling vendors"],
         duplicates_merged=figures.listings - figures.products,
         quarantined=len(quarantine),
-        quarantine_reasons=dict(Counter(row["reason"] for row in quarantine)),
+        quarantine_reasons=dict(Counter(_reason(row) for row in quarantine)),
         pulls=[
             VendorRow(
                 vendor=vendor.name,
@@ -158,6 +158,12 @@ async def _report(stage: Scene, malls: list[Role], played: story.Played) -> Repo
         seconds=played.seconds,
         as_of=delivery["as_of"],
     )
+
+
+def _reason(row: dict[str, Any]) -> str:
+    """The field at fault and what is wrong with it."""
+    field = row["pointer"].rpartition("/")[2]
+    return f"{field}: {row['reason']}" if field else str(row["reason"])
 
 
 async def _settled() -> bool:

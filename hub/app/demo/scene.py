@@ -56,12 +56,12 @@ class Role:
     async def post(self, path: str, body: Any = None, **headers: str) -> Any:
         return await self.call("POST", path, body, headers={k.replace("_", "-"): v for k, v in headers.items()})
 
-    async def pages(self, path: str, **query: Any) -> list[Any]:
-        """All items of a paged list."""
+    async def pages(self, path: str, cursor: str = "after", **query: Any) -> list[Any]:
+        """All items of a paged list whose `next` goes into the parameter `cursor`."""
         items: list[Any] = []
         after = None
         while True:
-            page = await self.get(path, after=after, **query)
+            page = await self.get(path, **{cursor: after}, **query)
             items += page["items"]
             after = page.get("next")
             if not after or not page["items"]:

@@ -18,7 +18,7 @@ SHIP_TO = {
     "name": "李伟", "phone": "13812341234", "province": "上海市", "city": "上海市", "district": "黄浦区",
     "address": "中山东一路1号", "postcode": "200002",
 }  # fmt: skip
-QUERIES = ("口罩", "N95 口罩", "布洛芬", "milk", "体检 上海", "洗牙", "露营", "massage", "rice cooker", "牙膏")
+QUERIES = ("口罩", "KN95 口罩", "布洛芬", "milk", "体检 上海", "洁牙", "露营", "massage", "rice cooker", "牙膏")
 SCARCE_UNITS = 10
 SCARCE_RIVALS = 30
 OPEN = {"placed", "cancelling"}
