@@ -146,7 +146,7 @@ class BooksAppointments(Adapter):
             slot = await self._read("Slot", number)
         except (Refused, NotFound) as error:
             raise _No(f"the clinic does not let {line.slot_ref} be taken: {error}") from None
-        # a PUT whose connection breaks is sent again below us: then it was our own first try that changed the slot
+        # aiohttp sends a PUT again when a kept connection breaks (aio-libs/aiohttp#7363): then our first try changed it
         if slot is not None and words.is_ours(slot, self._system, mark) and slot.get("status") != FREE:
             return {**slot, _TAKEN_BEFORE: True}
         raise _No(f"{line.slot_ref} was taken a moment ago", (line.vendor_sku,))
