@@ -159,8 +159,8 @@ def test_a_digest_changes_with_content_settings_and_manifest_but_not_with_noise(
 
 def test_nan_in_json_costs_its_row_only() -> None:
     body = (
-        b'[{"sku": "A1", "name": "a", "price": NaN, "qty": 1}, {"sku": "A2", "name": "b", "price": 2, "qty": -Infinity},'
-        b' {"sku": "A3", "name": "c", "price": 3}]'
+        b'[{"sku": "A1", "name": "a", "price": NaN, "qty": 1}, {"sku": "A2", "name": "b", "price": 2, "qty": -Infinity}'
+        b', {"sku": "A3", "name": "c", "price": 3}]'
     )
     mapped = mapper().page(jsonio.loads(body))
     assert len(mapped.bad) == 2 and [listing.vendor_sku for listing in mapped.listings] == ["A3"]
