@@ -14,27 +14,60 @@ from catalog.segment import search_tokens
 
 FEEDS = 40
 _NOUNS = [
-    ("口罩", "face mask", "health/masks"), ("耳机", "headphones", "electronics/audio"), ("牙膏", "toothpaste", "care/oral"),
-    ("洗发水", "shampoo", "care/hair"), ("布洛芬缓释胶囊", "ibuprofen capsules", "pharmacy/pain"), ("酸奶", "yogurt", "food/dairy"),
-    ("大米", "rice", "food/grain"), ("绿茶", "green tea", "food/tea"), ("保温杯", "vacuum flask", "home/kitchen"),
-    ("电饭煲", "rice cooker", "appliances/kitchen"), ("体检套餐", "health check-up", "services/clinic"),
-    ("洗牙", "dental cleaning", "services/dental"), ("电影票", "cinema ticket", "experiences/cinema"),
-    ("温泉门票", "hot spring ticket", "experiences/spa"), ("维生素", "vitamin tablets", "pharmacy/vitamins"),
-    ("血压计", "blood pressure monitor", "health/devices"), ("运动鞋", "running shoes", "sport/shoes"),
-    ("羽绒服", "down jacket", "clothing/coats"), ("洗衣液", "laundry detergent", "home/cleaning"),
-    ("纸巾", "paper tissues", "home/paper"), ("咖啡豆", "coffee beans", "food/coffee"), ("牛奶", "milk", "food/dairy"),
-    ("键盘", "mechanical keyboard", "electronics/computer"), ("鼠标", "wireless mouse", "electronics/computer"),
-    ("充电器", "fast charger", "electronics/phone"), ("创可贴", "adhesive bandage", "health/first-aid"),
-    ("消毒液", "disinfectant", "health/hygiene"), ("跑步机", "treadmill", "sport/machines"), ("瑜伽垫", "yoga mat", "sport/yoga"),
+    ("口罩", "face mask", "health/masks"),
+    ("耳机", "headphones", "electronics/audio"),
+    ("牙膏", "toothpaste", "care/oral"),
+    ("洗发水", "shampoo", "care/hair"),
+    ("布洛芬缓释胶囊", "ibuprofen capsules", "pharmacy/pain"),
+    ("酸奶", "yogurt", "food/dairy"),
+    ("大米", "rice", "food/grain"),
+    ("绿茶", "green tea", "food/tea"),
+    ("保温杯", "vacuum flask", "home/kitchen"),
+    ("电饭煲", "rice cooker", "appliances/kitchen"),
+    ("体检套餐", "health check-up", "services/clinic"),
+    ("洗牙", "dental cleaning", "services/dental"),
+    ("电影票", "cinema ticket", "experiences/cinema"),
+    ("温泉门票", "hot spring ticket", "experiences/spa"),
+    ("维生素", "vitamin tablets", "pharmacy/vitamins"),
+    ("血压计", "blood pressure monitor", "health/devices"),
+    ("运动鞋", "running shoes", "sport/shoes"),
+    ("羽绒服", "down jacket", "clothing/coats"),
+    ("洗衣液", "laundry detergent", "home/cleaning"),
+    ("纸巾", "paper tissues", "home/paper"),
+    ("咖啡豆", "coffee beans", "food/coffee"),
+    ("牛奶", "milk", "food/dairy"),
+    ("键盘", "mechanical keyboard", "electronics/computer"),
+    ("鼠标", "wireless mouse", "electronics/computer"),
+    ("充电器", "fast charger", "electronics/phone"),
+    ("创可贴", "adhesive bandage", "health/first-aid"),
+    ("消毒液", "disinfectant", "health/hygiene"),
+    ("跑步机", "treadmill", "sport/machines"),
+    ("瑜伽垫", "yoga mat", "sport/yoga"),
     ("月饼礼盒", "mooncake gift box", "food/gifts"),
-]  # fmt: skip
+]
 _TRAITS = [
-    ("一次性", "disposable"), ("医用", "medical"), ("儿童", "kids"), ("便携", "portable"), ("家用", "household"), ("无线", "wireless"),
-    ("防水", "waterproof"), ("有机", "organic"), ("无糖", "sugar free"), ("加厚", "extra thick"), ("旗舰", "flagship"),
-    ("轻薄", "slim"), ("智能", "smart"), ("静音", "silent"), ("进口", "imported"), ("礼盒装", "gift set"), ("经典", "classic"),
-    ("升级版", "upgraded"), ("高端", "premium"), ("学生", "student"),
-]  # fmt: skip
-_SYLLABLES = "可 孚 稳 健 海 康 飞 利 欧 姆 龙 美 的 格 力 九 阳 苏 泊 尔 蒙 牛 伊 利 振 德 奥 佳 联 想 华 硕".split()
+    ("一次性", "disposable"),
+    ("医用", "medical"),
+    ("儿童", "kids"),
+    ("便携", "portable"),
+    ("家用", "household"),
+    ("无线", "wireless"),
+    ("防水", "waterproof"),
+    ("有机", "organic"),
+    ("无糖", "sugar free"),
+    ("加厚", "extra thick"),
+    ("旗舰", "flagship"),
+    ("轻薄", "slim"),
+    ("智能", "smart"),
+    ("静音", "silent"),
+    ("进口", "imported"),
+    ("礼盒装", "gift set"),
+    ("经典", "classic"),
+    ("升级版", "upgraded"),
+    ("高端", "premium"),
+    ("学生", "student"),
+]
+_SYLLABLES = "可孚稳健海康飞利欧姆龙美的格力九阳苏泊尔蒙牛伊利振德奥佳联想华硕"
 _CITIES = ("上海", "北京", "深圳", "杭州", "成都")
 NOW = datetime.now(UTC)
 
@@ -92,7 +125,7 @@ async def load(conn: asyncpg.Connection[Any], count: int) -> None:
         "id", "kind", "mode", "title", "title_en", "brand", "model", "category", "city", "pack", "price", "popularity",
         "sellable", "offers", "search",
     )  # fmt: skip
-    rows = [tuple(p[c] for c in columns) + ("CNY", NOW, NOW) for p in products(count)]
+    rows = [(*(p[c] for c in columns), "CNY", NOW, NOW) for p in products(count)]
     await conn.copy_records_to_table("staged", records=rows, columns=[*columns, "currency", "created_at", "updated_at"])
     rows.clear()
     shared = "kind, mode, title, title_en, brand, model, category, city, price, currency, created_at, updated_at"
@@ -109,7 +142,8 @@ async def load(conn: asyncpg.Connection[Any], count: int) -> None:
     )
     await conn.execute(
         "INSERT INTO catalog_stock (listing_id, on_hand, level, reported_at) "
-        "SELECT l.id, CASE WHEN s.sellable THEN 5 + l.id % 200 ELSE 0 END, CASE WHEN s.sellable THEN 'in_stock' ELSE 'out' END, $1 "
+        "SELECT l.id, CASE WHEN s.sellable THEN 5 + l.id % 200 ELSE 0 END, "
+        "CASE WHEN s.sellable THEN 'in_stock' ELSE 'out' END, $1 "
         "FROM catalog_listings l JOIN staged s ON s.id = l.product_id",
         NOW,
     )

@@ -70,7 +70,7 @@ async def find(
     else:
         more = True
     approximate = total is None or hidden or (order is Order.RANK and total >= search.GATHER_CAP)
-    if total is None and statistics.known:
+    if total is None and statistics.known and queryplan.conditions(wish) <= 1:
         total = round(queryplan.estimate(statistics, wish, order, limit, wish.in_stock or None).hits)
     counted: str | None = None
     if facets:

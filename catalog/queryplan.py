@@ -114,8 +114,15 @@ def filter_share(statistics: Statistics, wish: Wish) -> float:
     if wish.vendor is not None or wish.vendor_id is not None:
         share *= 1 / max(1, statistics.feeds)
     if wish.price_min is not None or wish.price_max is not None:
-        share *= 0.3
+        share *= 0.3  # a guess
     return share
+
+
+def conditions(wish: Wish) -> int:
+    """How many conditions a wish has. The share of more than one is their product only if they are independent, which
+    is good enough to choose a way by, and not to show."""
+    filters = (wish.kind, wish.category, wish.brand, wish.vendor, wish.vendor_id, wish.price_min, wish.price_max)
+    return len(wish.terms) + sum(x is not None for x in (*filters, wish.mode, wish.city, wish.department))
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def _parity(check: Check | None) -> str:
 
 
 def _texts(rows: Sequence[Any]) -> dict[int, _Text]:
-    return {row[0]: _Text(row[1], list(zip(row[2], row[3], strict=True))) for row in rows}
+    return {row[0]: _Text(row[1], list(zip(row[2] or (), row[3] or (), strict=True))) for row in rows}
 
 
 async def held_listings(mall_id: int | None) -> frozenset[int]:

@@ -13,7 +13,7 @@ import asyncpg
 
 from catalog.queryplan import Order, Statistics, Wish
 from catalog.segment import tsquery
-from catalog.store.shown import ITEM, OFFERS, SUMMED
+from catalog.store.shown import ITEM, ITEM_COLUMNS, offers_among
 from hub.kernel import db
 
 Key = tuple[Any, ...]  # where a page ends: the sort columns of its last row
@@ -112,12 +112,14 @@ def _score(args: _Args, phrase: str) -> str:
 
 
 def _shown(order: Order, page: str, total: str, in_stock: bool) -> str:
-    visible = "o.offers > 0 AND o.level > 0" if in_stock else "o.offers > 0"
+    visible = "count(o.product_id) > 0" + (" AND max(o.level) > 0" if in_stock else "")
+    keys = ", ".join(f"page.{name}" for name, _ in KEYS[order])
     return f"""
 {page}
-SELECT CASE WHEN {visible} THEN {ITEM} END, {total}, {", ".join(f"page.{name}" for name, _ in KEYS[order])}
-FROM page JOIN catalog_products p ON p.id = page.id CROSS JOIN LATERAL (SELECT {SUMMED} {OFFERS}) o
-ORDER BY {", ".join("page." + part for part in _SORT[order])}
+SELECT CASE WHEN {visible} THEN {ITEM} END, {total}, {keys}
+FROM page JOIN catalog_products p ON p.id = page.id
+LEFT JOIN ({offers_among("(SELECT id FROM page)", ITEM_COLUMNS)}) o ON o.product_id = p.id
+GROUP BY p.id, {keys} ORDER BY {", ".join("page." + part for part in _SORT[order])}
 """  # noqa: S608 - values are parameters
 
 

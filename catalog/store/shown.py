@@ -21,31 +21,43 @@ _USABLE = (
 _LEFT = "s.on_hand - s.reserved - s.buffer"
 _HAS_SLOTS = "EXISTS (SELECT 1 FROM catalog_slots t WHERE t.listing_id = l.id)"
 _FREE_SLOT = f"{_USABLE} AND (s.on_hand IS NULL AND s.level <> 'out' OR {_LEFT} > 0)"
-# What one listing `l` of feed `f` has: units (NULL when only levels are known), level (2, 1 or 0), latest word of it.
-_SHELF = f"""
-SELECT sum(u.available)::bigint AS available, max(u.level) AS level, max(u.at) AS at FROM (
-  SELECT sum(CASE WHEN s.on_hand IS NULL THEN NULL WHEN {_USABLE} THEN greatest({_LEFT}, 0) ELSE 0 END) AS available,
-    max(CASE WHEN NOT ({_USABLE}) OR {_LEFT} <= 0 THEN 0 WHEN s.level = 'in_stock' THEN 2
-             WHEN s.level = 'limited' THEN 1 WHEN {_LEFT} > 0 THEN 2 ELSE 0 END) AS level,
-    max(greatest(s.reported_at, f.complete_at)) AS at
-  FROM catalog_stock s WHERE s.listing_id = l.id AND (l.mode <> 'appointment' OR NOT {_HAS_SLOTS})
-  UNION ALL
-  SELECT count(*), CASE WHEN count(*) > 0 THEN 2 ELSE 0 END, max(z.at) FROM (
-    SELECT greatest(s.reported_at, f.complete_at) AS at FROM catalog_slots t
-    JOIN catalog_stock s ON s.listing_id = t.listing_id AND s.location = t.slot_ref
-    WHERE l.mode = 'appointment' AND t.listing_id = l.id AND t.start_at > $1::timestamptz AND {_FREE_SLOT}
-    LIMIT {SLOTS_COUNTED}) z
-  HAVING l.mode = 'appointment' AND {_HAS_SLOTS}) u
-"""  # noqa: S608 - constant text
+# The shelf row of slot `t`. LIMIT keeps the planner from reading all rows of the listing for each of its slots.
+_ITS_ROW = """CROSS JOIN LATERAL (
+  SELECT * FROM catalog_stock s WHERE s.listing_id = t.listing_id AND s.location = t.slot_ref LIMIT 1) s"""
 _LIVE = "JOIN catalog_feeds f ON f.connection_id = l.connection_id AND f.live AND f.role = 'supply'"
-OFFERS = f"""
-FROM catalog_listings l {_LIVE} CROSS JOIN LATERAL ({_SHELF}) k
-WHERE l.product_id = p.id AND l.active AND l.id <> ALL($2::bigint[])
-"""
-SUMMED = (
-    "count(*) AS offers, min(l.price) FILTER (WHERE l.currency = p.currency) AS price, "
-    "sum(k.available)::bigint AS available, max(k.level) AS level, max(k.at) AS at"
-)
+# What a listing `l` of feed `f` has, summed over its rows `s` of the shelf: units (NULL when only levels are known),
+# level (2, 1 or 0), and the latest word of it.
+_COUNTED = f"""
+sum(CASE WHEN s.on_hand IS NULL THEN NULL WHEN {_USABLE} THEN greatest({_LEFT}, 0) ELSE 0 END) AS available,
+max(CASE WHEN NOT ({_USABLE}) OR {_LEFT} <= 0 THEN 0 WHEN s.level = 'in_stock' THEN 2 WHEN s.level = 'limited' THEN 1
+         WHEN {_LEFT} > 0 THEN 2 ELSE 0 END) AS level,
+max(greatest(s.reported_at, f.complete_at)) AS at"""
+_FREE = f"""
+SELECT count(*) AS available, CASE WHEN count(*) > 0 THEN 2 ELSE 0 END AS level, max(z.at) AS at FROM (
+  SELECT greatest(s.reported_at, f.complete_at) AS at FROM catalog_slots t {_ITS_ROW}
+  WHERE t.listing_id = l.id AND t.start_at > $1::timestamptz AND {_FREE_SLOT}
+  LIMIT {SLOTS_COUNTED}) z"""  # noqa: S608 - constant text
+# A service has what its free slots say, or its shelf as long as it has no slots at all.
+_SHELF = f"""
+SELECT {_COUNTED} FROM catalog_stock s WHERE s.listing_id = l.id
+HAVING CASE WHEN l.mode = 'appointment' THEN NOT {_HAS_SLOTS} ELSE true END
+UNION ALL
+SELECT * FROM ({_FREE}) y WHERE CASE WHEN l.mode = 'appointment' THEN {_HAS_SLOTS} ELSE false END
+"""  # noqa: S608 - constant text
+
+
+def offers_among(products: str, columns: str) -> str:
+    """SQL for the offers of the products whose ids the relation `products` holds, without the listings in $2: one row
+    each with `columns` (SQL over l and f), product_id, available, level and at. All of them are read in one go, since
+    starting anew for every product costs more than the rows. Services look into their slots."""
+    mine = f"FROM {products} w(id) JOIN catalog_listings l ON l.product_id = w.id {_LIVE}"
+    listed = "l.active AND l.id <> ALL($2::bigint[])"
+    return f"""
+  SELECT l.product_id, {columns}, {_COUNTED} {mine} LEFT JOIN catalog_stock s ON s.listing_id = l.id
+  WHERE l.mode <> 'appointment' AND {listed} GROUP BY l.id, f.connection_id
+  UNION ALL
+  SELECT l.product_id, {columns}, k.available, k.level, k.at {mine} CROSS JOIN LATERAL ({_SHELF}) k
+  WHERE l.mode = 'appointment' AND {listed}"""
 
 
 def _text(value: str) -> str:
@@ -76,46 +88,48 @@ _COMMON = [
     *((name, _text(f"p.{name}")) for name in ("title", "title_en", "brand")),
     *((name, f"""'"', p.{name}, '"'""") for name in ("kind", "mode")),
     *((name, _text(f"p.{name}")) for name in ("category", "gtin", "city", "image_url")),
-    ("price", _money("coalesce(o.price, p.price)", "p.currency")),
-    ("available", "coalesce(o.available::text, 'null')"),
-    ("level", _level("o.level")),
-    ("stock_at", _text("o.at")),
+    ("price", _money("coalesce(min(o.price) FILTER (WHERE o.currency = p.currency), p.price)", "p.currency")),
+    ("available", "coalesce(sum(o.available)::bigint::text, 'null')"),
+    ("level", _level("max(o.level)")),
+    ("stock_at", _text("max(o.at)")),
     ("updated_at", _text("p.updated_at")),
 ]
-ITEM = _object([*_COMMON, ("offers", "o.offers")])
+# Over product `p` and its offers `o`, grouped by p.id.
+ITEM = _object([*_COMMON, ("offers", "count(o.product_id)")])
+ITEM_COLUMNS = "l.price, l.currency"
 _DETAIL = _object(
     [
         *_COMMON,
         *((name, _text(f"p.{name}")) for name in ("department", "model", "description")),
         ("attributes", "p.attributes::text"),
         ("created_at", _text("p.created_at")),
-        ("listed", "CASE WHEN p.listed AND o.offers > 0 THEN 'true' ELSE 'false' END"),
+        ("listed", "CASE WHEN p.listed AND count(o.product_id) > 0 THEN 'true' ELSE 'false' END"),
     ],
     close="",
 )
 _OFFER = _object(
     [
-        ("listing_id", """'"lst_', l.id, '"'"""),
-        ("vendor", _text("f.vendor_name")),
-        ("vendor_id", """'"vnd_', f.vendor_id, '"'"""),
-        ("title", _text("l.title")),
-        ("pack", _text("l.pack")),
-        ("price", _money("l.price", "l.currency")),
-        ("shipping", f"""'"', {_amount("l.shipping")}, '"'"""),
-        ("available", "coalesce(k.available::text, 'null')"),
-        ("level", _level("k.level")),
-        ("stock_at", _text("k.at")),
-        ("promise", f"""'{{"deliver_within_h":{DELIVERY_PROMISE_H},"stock_confirmed_within_s":', f.promise_s, '}}'"""),
+        ("listing_id", """'"lst_', o.id, '"'"""),
+        ("vendor", _text("o.vendor_name")),
+        ("vendor_id", """'"vnd_', o.vendor_id, '"'"""),
+        ("title", _text("o.title")),
+        ("pack", _text("o.pack")),
+        ("price", _money("o.price", "o.currency")),
+        ("shipping", f"""'"', {_amount("o.shipping")}, '"'"""),
+        ("available", "coalesce(o.available::text, 'null')"),
+        ("level", _level("o.level")),
+        ("stock_at", _text("o.at")),
+        ("promise", f"""'{{"deliver_within_h":{DELIVERY_PROMISE_H},"stock_confirmed_within_s":', o.promise_s, '}}'"""),
     ],
     close="",
 )
-_BEST_FIRST = "ORDER BY k.level DESC NULLS LAST, l.price, l.id"
+_BEST_FIRST = "ORDER BY o.level DESC NULLS LAST, o.price, o.id"
+_OFFER_COLUMNS = "l.id, l.title, l.pack, l.price, l.currency, l.shipping, f.vendor_id, f.vendor_name, f.promise_s"
 _PRODUCTS = f"""
-SELECT p.id, {_DETAIL}, o.ids, o.texts FROM unnest($3::bigint[]) w(id) JOIN catalog_products p ON p.id = w.id
-CROSS JOIN LATERAL (
-  SELECT {SUMMED}, coalesce(array_agg(l.id {_BEST_FIRST}), '{{}}') AS ids,
-    coalesce(array_agg({_OFFER} {_BEST_FIRST}), '{{}}') AS texts
-  {OFFERS}) o
+SELECT p.id, {_DETAIL}, array_agg(o.id {_BEST_FIRST}) FILTER (WHERE o.id IS NOT NULL),
+  array_agg({_OFFER} {_BEST_FIRST}) FILTER (WHERE o.id IS NOT NULL)
+FROM catalog_products p LEFT JOIN ({offers_among("unnest($3::bigint[])", _OFFER_COLUMNS)}) o ON o.product_id = p.id
+WHERE p.id = ANY($3::bigint[]) GROUP BY p.id
 """  # noqa: S608 - constant text
 
 
@@ -181,7 +195,7 @@ async def free_slots(
         f"""
         SELECT t.start_at, t.id, {_SLOT} FROM catalog_listings l {_LIVE}
         JOIN catalog_slots t ON t.listing_id = l.id
-        JOIN catalog_stock s ON s.listing_id = t.listing_id AND s.location = t.slot_ref
+        {_ITS_ROW}
         WHERE l.product_id = $3 AND l.active AND l.mode = 'appointment' AND l.id <> ALL($2::bigint[])
           AND t.start_at > $1::timestamptz AND {_FREE_SLOT}
           AND ($4::text IS NULL OR coalesce(t.city, l.city) = $4)
@@ -201,9 +215,11 @@ async def is_bookable_product(product_id: int) -> bool:
 
 
 _ORDERABLE = f"""
-SELECT p.kind, count(*) AS listed, count(*) FILTER (WHERE p.sellable AND EXISTS (
-  SELECT 1 FROM catalog_listings l {_LIVE} CROSS JOIN LATERAL ({_SHELF}) k
-  WHERE l.product_id = p.id AND l.active AND k.level > 0)) AS orderable
+SELECT p.kind, count(*) AS listed, count(*) FILTER (WHERE p.sellable AND p.id IN (
+  SELECT l.product_id FROM catalog_listings l {_LIVE} JOIN catalog_stock s ON s.listing_id = l.id
+  LEFT JOIN catalog_slots t ON l.mode = 'appointment' AND t.listing_id = s.listing_id AND t.slot_ref = s.location
+  WHERE l.active AND {_FREE_SLOT} AND (t.id IS NULL OR t.start_at > $1::timestamptz)
+    AND (l.mode <> 'appointment' OR t.id IS NOT NULL OR NOT {_HAS_SLOTS}))) AS orderable
 FROM catalog_products p WHERE p.listed GROUP BY p.kind
 """  # noqa: S608 - constant text
 
