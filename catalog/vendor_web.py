@@ -12,16 +12,15 @@ from typing import Annotated, Any, Literal
 
 import orjson
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import Field, ValidationError
 
 from catalog import stock
 from connectors.contracts import StockReport
-from hub.kernel import clock
+from hub.kernel import bodies, clock
 from hub.kernel.db import uow
 from hub.kernel.errors import Fault, Malformed, Rejected, Retry, TooLarge
 from hub.kernel.types import Input, Instant, Level, SafeText, Sku, View
-from hub.kernel.web import Call, Routes, read_body
+from hub.kernel.web import Call, Routes
 
 routes = Routes("vendors")
 
@@ -74,7 +73,7 @@ async def report_stock(call: Call[None, None]) -> Any:
     request = call.request
     if request.content_type in ("application/x-ndjson", "application/ndjson", "application/jsonl"):
         return await _streamed(call)
-    updates = _updates(await read_body(request))
+    updates = _updates(await bodies.whole(request))
     results: list[Result] = []
     for start in range(0, len(updates), PIECE):
         results += await _apply(call, updates[start : start + PIECE])
@@ -200,27 +199,19 @@ async def _lines(request: web.Request) -> AsyncIterator[Any]:
     lines do not come at all."""
     held = b""
     skipping = False
-    try:
-        async for chunk in request.content.iter_any():
-            *whole, held = (held + chunk).split(b"\n")
-            for line in whole:
-                if skipping:
-                    skipping = False
-                elif line.strip():
-                    yield _parsed(line)
-            if len(held) > LONGEST_LINE:
-                if not skipping:
-                    yield _Unreadable("the line is longer than 64 KiB")
-                held, skipping = b"", True
-    except (HttpProcessingError, web.RequestPayloadError, OSError) as error:
-        raise Malformed(
-            "the body is cut short or does not decompress; whole pieces before that are applied", code="bad_body"
-        ) from error
+    async for chunk in bodies.chunks(request):
+        *whole, held = (held + chunk).split(b"\n")
+        for line in whole:
+            if skipping:
+                skipping = False
+            elif line.strip():
+                yield _parsed(line)
+        if len(held) > LONGEST_LINE:
+            if not skipping:
+                yield _Unreadable("the line is longer than 64 KiB")
+            held, skipping = b"", True
     if held.strip() and not skipping:
-        last = _parsed(held)
-        if isinstance(last, _Unreadable) and "Content-Encoding" in request.headers:
-            raise Malformed("the compressed body is cut short; whole pieces before that are applied", code="bad_body")
-        yield last
+        yield _parsed(held)
 
 
 class _Unreadable(str):

@@ -12,10 +12,10 @@ from pydantic import Field
 from connectors import api, store
 from connectors.contracts import Capability, ConnectionView
 from connectors.inbox import BODY_LIMIT
-from hub.kernel import audit
+from hub.kernel import audit, bodies
 from hub.kernel.errors import NotFound, TooLarge
 from hub.kernel.types import Input, Name, SafeText, View
-from hub.kernel.web import Call, Routes, read_body
+from hub.kernel.web import Call, Routes
 
 routes = Routes("connectors")
 
@@ -178,7 +178,7 @@ async def push(call: Call[Any, Any]) -> Landed:
     declared = call.request.content_length
     if declared is not None and declared > BODY_LIMIT:
         raise TooLarge(f"a push may be at most {BODY_LIMIT} bytes", code="body_too_large")
-    body = await read_body(call.request)
+    body = await bodies.whole(call.request)
     landing = await api.land_push(connection_id, dict(call.request.headers), body)
     return Landed(result=landing.result)
 

@@ -16,7 +16,7 @@ from hub.app import runtime, wakes
 from hub.kernel import db, log, tasks
 from hub.kernel.errors import HubError, NotFound, Rejected, TooLarge
 from hub.kernel.settings import settings
-from hub.kernel.web import endpoint, problem
+from hub.kernel.web import application, problem
 
 
 async def _connections(_app: web.Application) -> AsyncIterator[None]:
@@ -61,10 +61,8 @@ async def create_app() -> web.Application:
     """The application, ready for a runner or gunicorn; it connects when it starts."""
     log.configure(settings())
     pricing.api.count_live_listings_with(catalog.api.live_listings)
-    app = web.Application(middlewares=[_problems], client_max_size=settings().body_limit_bytes)
+    app = application(wiring.ROUTES, body_limit=settings().body_limit_bytes, middlewares=[_problems])
     app.cleanup_ctx.append(_connections)
-    for route in wiring.ROUTES:
-        app.router.add_route(route.method, route.prefix + route.path, endpoint(route))
     return app
 
 

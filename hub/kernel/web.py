@@ -6,19 +6,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Generic, Literal, TypeVar, get_args
 
 import structlog
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from hub.kernel import idempotency, keys, metrics
+from hub.kernel import bodies, idempotency, keys, metrics
 from hub.kernel.db import Tx, uow
-from hub.kernel.errors import Fault, Forbidden, HubError, Malformed, Rejected, Retry, TooLarge, TooMany
+from hub.kernel.errors import Fault, Forbidden, HubError, Malformed, Rejected, Retry, TooMany
 from hub.kernel.keys import Principal, Scope
 
 log = structlog.get_logger()
@@ -209,16 +208,6 @@ def _rejected(error: ValidationError, where: str) -> Rejected:
     return Rejected(f"the {where} was refused; {first}", code="invalid", faults=faults)
 
 
-async def read_body(request: web.Request) -> bytes:
-    """The whole request body, decompressed; raises TooLarge past the server's limit, Malformed when cut."""
-    try:
-        return await request.read()
-    except web.HTTPRequestEntityTooLarge as error:
-        raise TooLarge("the request body is larger than this server accepts", code="body_too_large") from error
-    except (HttpProcessingError, web.RequestPayloadError, OSError) as error:
-        raise Malformed("the request body is cut short or does not decompress", code="bad_body") from error
-
-
 def endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """The aiohttp handler for one route."""
     adapter: TypeAdapter[Any] | None = TypeAdapter(route.body) if route.body is not None else None
@@ -238,7 +227,7 @@ def endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
         body: Any = None
         raw = b""
         if adapter is not None or route.idempotent:
-            raw = await read_body(request)
+            raw = await bodies.whole(request)
         if adapter is not None:
             try:
                 body = adapter.validate_json(b"null" if route.body_optional and not raw.strip() else raw)
@@ -283,6 +272,17 @@ def endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
     return answered
 
 
+def application(routes: Iterable[Route], *, body_limit: int, middlewares: Iterable[Any] = ()) -> web.Application:
+    """An aiohttp application with these routes. `body_limit` bounds a decompressed body, in bytes; it is this
+    module's to decompress (see hub.kernel.bodies)."""
+    app = web.Application(
+        middlewares=list(middlewares), client_max_size=body_limit, handler_args={"auto_decompress": False}
+    )
+    for route in routes:
+        app.router.add_route(route.method, route.prefix + route.path, endpoint(route))
+    return app
+
+
 async def _once(route: Route, call: Call[Any, Any], tx: Tx, raw: bytes) -> web.StreamResponse:
     key = call.request.headers.get("Idempotency-Key")
     if key is None:
@@ -325,4 +325,16 @@ def _respond(route: Route, result: Any) -> web.StreamResponse:
     return web.Response(body=dump(result), status=route.status, content_type="application/json")
 
 
-__all__ = ["Access", "Answer", "Call", "Route", "Routes", "Scope", "TooMany", "dump", "endpoint", "problem"]
+__all__ = [
+    "Access",
+    "Answer",
+    "Call",
+    "Route",
+    "Routes",
+    "Scope",
+    "TooMany",
+    "application",
+    "dump",
+    "endpoint",
+    "problem",
+]
