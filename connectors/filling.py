@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from connectors.contracts import PurchaseOrder
-from connectors.manifest import BodyValue, FromConfig, Param
+from connectors.parts import BodyValue, FromConfig, Param
 from connectors.paths import compile_path
 
 

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import itertools
 import logging
 import math
-import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from connectors import base, guards, manifest
+from connectors import base, manifest
 from connectors.base import Adapter
-from connectors.contracts import Capability, Cursor, ListingIn, Page, PushContent, ReceiptStatus
+from connectors.contracts import Capability, PushContent, ReceiptStatus
 from connectors.kit import CheckResult, SystemKit, kit_of
-from connectors.protocol import PlacesOrders, PullsListings, ReceivesPush
-from connectors.sandbox_kit import Delivery, Faults, Sandbox
+from connectors.kit_stage import KitFailure, listings_of, must, pages_of, playing, reachable
+from connectors.protocol import PlacesOrders, ReceivesPush
+from connectors.sandbox_kit import Delivery, Faults
 from hub.kernel.errors import Broken, HubError, Misconfigured, NotFound, Retry, Unauthorized
-from hub.kernel.settings import reset_settings
 
 Check = Callable[[SystemKit], Awaitable[None]]
 CHECKS: dict[str, tuple[Check, Capability | None]] = {}
-
-
-class KitFailure(AssertionError):
-    """A promise that was not kept."""
 
 
 def promise(capability: Capability | None = None) -> Callable[[Check], Check]:
@@ -63,65 +57,13 @@ async def run(folder: Path, name: str) -> CheckResult:
     return CheckResult(name, "passed")
 
 
-def _must(kept: bool, otherwise: str) -> None:
-    if not kept:
-        raise KitFailure(otherwise)
-
-
-@contextlib.contextmanager
-def reachable(*sandboxes: Sandbox) -> Iterator[None]:
-    """Let the egress guard through to these loopback servers, and only to them."""
-    before = os.environ.get("SUPPLYHUB_EGRESS_ALLOW")
-    os.environ["SUPPLYHUB_EGRESS_ALLOW"] = ",".join([*(s.host_port for s in sandboxes), *((before,) if before else ())])
-    reset_settings()
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["SUPPLYHUB_EGRESS_ALLOW"]
-        else:
-            os.environ["SUPPLYHUB_EGRESS_ALLOW"] = before
-        reset_settings()
-
-
-@contextlib.asynccontextmanager
-async def playing(kit: SystemKit, faults: Faults | None = None) -> AsyncIterator[tuple[Sandbox, Adapter]]:
-    """A started sandbox and a connector object for it."""
-    sandbox = kit.sandbox(faults or Faults())
-    await sandbox.start()
-    try:
-        with reachable(sandbox):
-            adapter = kit.adapter(sandbox)
-            try:
-                yield sandbox, adapter
-            finally:
-                await adapter.aclose()
-    finally:
-        await sandbox.stop()
-        guards.forget()
-
-
-async def pages_of(adapter: Adapter, since: Cursor | None = None) -> list[Page]:
-    """All pages of a pull; fails when it does not end."""
-    assert isinstance(adapter, PullsListings)
-    pages: list[Page] = []
-    async for page in adapter.pull(since):
-        pages.append(page)
-        _must(len(pages) < 10_000, "the pull does not end")
-    return pages
-
-
-def _listings(pages: list[Page]) -> list[ListingIn]:
-    return [listing for page in pages for listing in page.listings]
-
-
 @promise()
 async def manifest_is_valid(kit: SystemKit) -> None:
     """The manifest loads, its capabilities are those of the object, every waiver names a check, README exists."""
     base.adapter_class(kit.folder)
     unknown = set(kit.manifest.waive) - set(CHECKS)
-    _must(not unknown, f"waive: there is no check {', '.join(sorted(unknown))}")
-    _must((kit.folder / "README.md").is_file(), "README.md is missing: say what it was verified against")
+    must(not unknown, f"waive: there is no check {', '.join(sorted(unknown))}")
+    must((kit.folder / "README.md").is_file(), "README.md is missing: say what it was verified against")
 
 
 @promise()
@@ -130,7 +72,7 @@ async def every_fixture_is_used(kit: SystemKit) -> None:
     root = kit.folder / "fixtures"
     files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} - {"golden_order.json"}
     checks = kit.fixtures()
-    _must(files == set(checks), f"fixtures and checks differ: {sorted(files ^ set(checks))}")
+    must(files == set(checks), f"fixtures and checks differ: {sorted(files ^ set(checks))}")
     async with playing(kit) as (_, adapter):
         for name, check in checks.items():
             try:
@@ -146,11 +88,11 @@ async def a_pull_ends(kit: SystemKit) -> None:
     """It ends, once, with a complete page, and no SKU comes twice."""
     async with playing(kit) as (_, adapter):
         pages = await pages_of(adapter)
-    _must(len(pages) >= 3, f"the sandbox must need at least 3 pages, not {len(pages)}")
-    _must([page.complete for page in pages] == [False] * (len(pages) - 1) + [True], "only the last page is complete")
-    skus = [listing.vendor_sku for listing in _listings(pages)]
-    _must(len(skus) >= 25, f"the sandbox must hold at least 25 good listings, not {len(skus)}")
-    _must(len(skus) == len(set(skus)), "a SKU came twice")
+    must(len(pages) >= 3, f"the sandbox must need at least 3 pages, not {len(pages)}")
+    must([page.complete for page in pages] == [False] * (len(pages) - 1) + [True], "only the last page is complete")
+    skus = [listing.vendor_sku for listing in listings_of(pages)]
+    must(len(skus) >= 25, f"the sandbox must hold at least 25 good listings, not {len(skus)}")
+    must(len(skus) == len(set(skus)), "a SKU came twice")
 
 
 @promise(Capability.PULLS_LISTINGS)
@@ -158,7 +100,7 @@ async def a_pull_resumes_after_any_page(kit: SystemKit) -> None:
     """Stopped after each page in turn and resumed in a new object: no gap, no duplicate, through JSON."""
     async with playing(kit) as (sandbox, adapter):
         whole = await pages_of(adapter)
-        wanted = [listing.vendor_sku for listing in _listings(whole)]
+        wanted = [listing.vendor_sku for listing in listings_of(whole)]
         for done in range(1, len(whole) + 1):
             cursor = orjson.loads(orjson.dumps(whole[done - 1].cursor))
             fresh = kit.adapter(sandbox)
@@ -166,9 +108,9 @@ async def a_pull_resumes_after_any_page(kit: SystemKit) -> None:
                 rest = await pages_of(fresh, cursor)
             finally:
                 await fresh.aclose()
-            got = [listing.vendor_sku for listing in _listings(whole[:done] + rest)]
-            _must(got == wanted, f"resumed after page {done}: {len(got)} listings instead of {len(wanted)}")
-            _must(rest[-1].complete, f"resumed after page {done}: it does not end complete")
+            got = [listing.vendor_sku for listing in listings_of(whole[:done] + rest)]
+            must(got == wanted, f"resumed after page {done}: {len(got)} listings instead of {len(wanted)}")
+            must(rest[-1].complete, f"resumed after page {done}: it does not end complete")
 
 
 @promise(Capability.PULLS_LISTINGS)
@@ -177,14 +119,14 @@ async def money_is_decimal_and_times_are_aware(kit: SystemKit) -> None:
     async with playing(kit) as (_, adapter):
         pages = await pages_of(adapter)
     for page in pages:
-        _must(page.captured_at.tzinfo is not None, "captured_at has no time zone")
+        must(page.captured_at.tzinfo is not None, "captured_at has no time zone")
         for listing in page.listings:
             exact = type(listing.price) is Decimal and math.isfinite(listing.price)
-            _must(exact, f"{listing.vendor_sku}: the price is not an exact decimal")
-            _must(listing.reported_at is None or listing.reported_at.tzinfo is not None, "reported_at has no zone")
-            _must(listing.on_hand is None or listing.level is None, "both a count and a level")
+            must(exact, f"{listing.vendor_sku}: the price is not an exact decimal")
+            must(listing.reported_at is None or listing.reported_at.tzinfo is not None, "reported_at has no zone")
+            must(listing.on_hand is None or listing.level is None, "both a count and a level")
         for slot in page.slots:
-            _must(slot.start.tzinfo is not None and slot.end.tzinfo is not None, "a slot without a time zone")
+            must(slot.start.tzinfo is not None and slot.end.tzinfo is not None, "a slot without a time zone")
 
 
 @promise(Capability.PULLS_LISTINGS)
@@ -203,9 +145,9 @@ async def known_records_report_their_stock_only(kit: SystemKit) -> None:
 
         adapter.known = known
         second = await pages_of(adapter)
-    _must(not any(x.vendor_sku in digests for x in _listings(second)), "an unchanged record was mapped again")
+    must(not any(x.vendor_sku in digests for x in listings_of(second)), "an unchanged record was mapped again")
     figures = {figure.vendor_sku for page in second for figure in page.unchanged}
-    _must(figures == set(digests), "an unchanged record did not report its stock")
+    must(figures == set(digests), "an unchanged record did not report its stock")
 
 
 @promise(Capability.PULLS_LISTINGS)
@@ -213,19 +155,19 @@ async def throttling_is_honoured(kit: SystemKit) -> None:
     """After 429 nothing is sent before Retry-After is over, and the pull then ends as if nothing had happened."""
     async with playing(kit, Faults(throttle=1, retry_after_s=1)) as (sandbox, adapter):
         pages = await pages_of(adapter)
-        _must(pages[-1].complete, "the pull did not end complete")
+        must(pages[-1].complete, "the pull did not end complete")
         refused = next((n for n, seen in enumerate(sandbox.seen) if seen.status == 429), None)
-        _must(refused is not None, "the sandbox did not throttle")
+        must(refused is not None, "the sandbox did not throttle")
         assert refused is not None
         gap = sandbox.seen[refused + 1].at - sandbox.seen[refused].at
-        _must(gap >= 0.99, f"the next request came after {gap:.2f} s of the 1 s that the vendor asked for")
+        must(gap >= 0.99, f"the next request came after {gap:.2f} s of the 1 s that the vendor asked for")
 
 
 @promise(Capability.PULLS_LISTINGS)
 async def a_short_outage_is_ridden_out(kit: SystemKit) -> None:
     """One 503 costs a retry, not the pull."""
     async with playing(kit, Faults(unavailable=1)) as (_, adapter):
-        _must((await pages_of(adapter))[-1].complete, "the pull did not end complete")
+        must((await pages_of(adapter))[-1].complete, "the pull did not end complete")
 
 
 @promise(Capability.PULLS_LISTINGS)
@@ -233,7 +175,7 @@ async def a_wrong_credential_is_misconfigured(kit: SystemKit) -> None:
     """401 is Misconfigured at once: repeating it would lock the account."""
     async with playing(kit, Faults(deny=True)) as (sandbox, adapter):
         await _raises(Misconfigured, pages_of(adapter))
-        _must(len(sandbox.seen) == 1, f"a denied request was repeated {len(sandbox.seen) - 1} times")
+        must(len(sandbox.seen) == 1, f"a denied request was repeated {len(sandbox.seen) - 1} times")
 
 
 @promise(Capability.PULLS_LISTINGS)
@@ -250,11 +192,11 @@ async def the_order_request_is_golden(kit: SystemKit) -> None:
     order = kit.purchase_order()
     async with playing(kit) as (sandbox, adapter):
         receipt = await _placing(adapter).place(order, key=order.number)
-        _must(receipt.status is not ReceiptStatus.REFUSED, f"the order was refused: {receipt.reason}")
-        _must(bool(receipt.vendor_order_no), "the receipt has no vendor order number")
+        must(receipt.status is not ReceiptStatus.REFUSED, f"the order was refused: {receipt.reason}")
+        must(bool(receipt.vendor_order_no), "the receipt has no vendor order number")
         sent = kit.order_request(sandbox, order.number)
     golden = orjson.loads((kit.folder / "fixtures" / "golden_order.json").read_bytes())
-    _must(sent == golden, f"the request differs from golden_order.json: {orjson.dumps(sent).decode()}")
+    must(sent == golden, f"the request differs from golden_order.json: {orjson.dumps(sent).decode()}")
 
 
 @promise(Capability.PLACES_ORDERS)
@@ -265,9 +207,9 @@ async def a_lost_answer_never_buys_twice(kit: SystemKit) -> None:
         placing = _placing(adapter)
         await _raises(Retry, placing.place(order, key=order.number))
         found = await placing.find(order.number)
-        _must(found is not None and found.status is not ReceiptStatus.REFUSED, "the placed order was not found again")
-        _must(kit.orders_at_vendor(sandbox, order.number) == 1, "the vendor does not hold exactly one order")
-        _must(await placing.find(order.number + "-other") is None, "a key that was never used finds an order")
+        must(found is not None and found.status is not ReceiptStatus.REFUSED, "the placed order was not found again")
+        must(kit.orders_at_vendor(sandbox, order.number) == 1, "the vendor does not hold exactly one order")
+        must(await placing.find(order.number + "-other") is None, "a key that was never used finds an order")
 
 
 @promise(Capability.PLACES_ORDERS)
@@ -276,11 +218,11 @@ async def a_refusal_is_an_answer(kit: SystemKit) -> None:
     order = kit.refused_order()
     async with playing(kit) as (sandbox, adapter):
         receipt = await _placing(adapter).place(order, key=order.number)
-        _must(receipt.status is ReceiptStatus.REFUSED, "it was not refused")
-        _must(bool(receipt.reason), "the refusal gives no reason")
+        must(receipt.status is ReceiptStatus.REFUSED, "it was not refused")
+        must(bool(receipt.reason), "the refusal gives no reason")
         posts = [seen for seen in sandbox.seen if seen.method == "POST"]
-        _must(len(posts) <= 1, f"a refused order was sent {len(posts)} times")
-        _must(kit.orders_at_vendor(sandbox, order.number) == 0, "a refused order lives at the vendor")
+        must(len(posts) <= 1, f"a refused order was sent {len(posts)} times")
+        must(kit.orders_at_vendor(sandbox, order.number) == 0, "a refused order lives at the vendor")
 
 
 @promise(Capability.PLACES_ORDERS)
@@ -292,9 +234,9 @@ async def a_cancelled_order_is_gone(kit: SystemKit) -> None:
         receipt = await placing.place(order, key=order.number)
         cancelled = await placing.cancel(receipt.vendor_order_no or "", order)
         if cancelled.status is ReceiptStatus.ACCEPTED:
-            _must(kit.orders_at_vendor(sandbox, order.number) == 0, "the cancelled order still lives at the vendor")
+            must(kit.orders_at_vendor(sandbox, order.number) == 0, "the cancelled order still lives at the vendor")
         else:
-            _must(bool(cancelled.reason), "the refusal to cancel gives no reason")
+            must(bool(cancelled.reason), "the refusal to cancel gives no reason")
 
 
 @promise(Capability.RECEIVES_PUSH)
@@ -327,8 +269,8 @@ async def a_repeated_push_has_the_same_id(kit: SystemKit) -> None:
         pushes, receiver = kit.pushes(sandbox), _receiving(adapter)
         ids = [receiver.verify(push.headers, push.body).external_id for push in pushes]
         again = [receiver.verify(push.headers, push.body).external_id for push in pushes]
-        _must(ids == again, "a repeated delivery got another id")
-        _must(len(set(ids)) == len(ids), "two deliveries share an id")
+        must(ids == again, "a repeated delivery got another id")
+        must(len(set(ids)) == len(ids), "two deliveries share an id")
 
 
 @promise(Capability.RECEIVES_PUSH)
@@ -336,14 +278,14 @@ async def pushes_out_of_order_converge(kit: SystemKit) -> None:
     """Whatever order and however often pushes arrive, the newest state wins."""
     async with playing(kit) as (sandbox, adapter):
         pushes, receiver = list(kit.pushes(sandbox)), _receiving(adapter)
-        _must(len(pushes) >= 3, "give at least three pushes")
+        must(len(pushes) >= 3, "give at least three pushes")
         contents = [receiver.parse_push(receiver.verify(p.headers, p.body).topic, p.body) for p in pushes]
-        _must(all(c.stock or c.orders or c.listings for c in contents), "a push says nothing")
+        must(all(c.stock or c.orders or c.listings for c in contents), "a push says nothing")
         wanted = _newest(contents)
         for shuffled in itertools.permutations(contents[:5]):
             rest = contents[5:]
-            _must(_newest([*shuffled, *rest, *shuffled]) == wanted, "the final state depends on the order of arrival")
-        _must(_last_wins(contents) == wanted, "the newest push does not say the final state")
+            must(_newest([*shuffled, *rest, *shuffled]) == wanted, "the final state depends on the order of arrival")
+        must(_last_wins(contents) == wanted, "the newest push does not say the final state")
 
 
 @promise(Capability.PULLS_LISTINGS)
@@ -376,8 +318,8 @@ async def secrets_stay_secret(kit: SystemKit) -> None:
         root.setLevel(level)
     shown.append(stream.getvalue())
     for name, value in secrets.items():
-        _must(len(value) >= 8, f"the secret {name} is too short to recognise")
-        _must(not any(value in text for text in shown), f"the secret {name} shows")
+        must(len(value) >= 8, f"the secret {name} is too short to recognise")
+        must(not any(value in text for text in shown), f"the secret {name} shows")
 
 
 async def _raises(kind: type[HubError], work: Awaitable[Any]) -> None:
@@ -385,7 +327,7 @@ async def _raises(kind: type[HubError], work: Awaitable[Any]) -> None:
     try:
         await work
     except kind:
-        _must(time.monotonic() - started < 30, f"{kind.__name__} took too long")
+        must(time.monotonic() - started < 30, f"{kind.__name__} took too long")
         return
     except HubError as error:
         raise KitFailure(f"{kind.__name__} was due, {type(error).__name__} came: {error}") from error
@@ -434,3 +376,6 @@ def _last_wins(contents: list[PushContent]) -> dict[Any, Any]:
         for update in content.orders:
             state["order", update.vendor_order_no or update.po_number] = update.status
     return state
+
+
+__all__ = ["CHECKS", "KitFailure", "pages_of", "playing", "promise", "reachable", "run"]

@@ -19,7 +19,8 @@ from connectors.kit import FixtureCheck, SystemKit, example_order
 from connectors.paging import PageOfRecords
 from connectors.sandbox_kit import Delivery, Faults, Sandbox
 from connectors.woocommerce.adapter import Adapter
-from connectors.woocommerce.sandbox import WooSandbox, parsed_time
+from connectors.woocommerce.sandbox import WooSandbox
+from connectors.woocommerce.shapes import parsed_time
 from hub.kernel.errors import HubError, Misconfigured, NotFound
 
 _SECRET = "hub-secret"  # noqa: S105 - the recorded shop's, public in its fixtures

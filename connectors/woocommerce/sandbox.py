@@ -7,35 +7,29 @@ is shared by deliveries of one webhook within one second, and an unsigned form-e
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import contextlib
-import hashlib
-import hmac
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import UTC
 from typing import Any
 
-import aiohttp
 import orjson
 from aiohttp import web
 
-from connectors.sandbox_kit import Delivery, Faults, Sandbox
+from connectors.sandbox_kit import Delivery, Faults
+from connectors.woocommerce.shapes import indexed, item_json, order_json, po_of, product_json, variation_json
+from connectors.woocommerce.webhooks import SendsWebhooks
 from hub.kernel import clock
 
 _API = "/wp-json/wc/v3"
-_META = ("gtin", "title_en", "brand", "model", "kind", "mode", "category", "pack", "city", "department")
-_META_KEYS = {name: "_mpn" if name == "model" else f"_{name}" for name in _META}
 _TAKES_STOCK = frozenset({"processing", "on-hold", "completed"})
 _STATUSES = frozenset(
     {"auto-draft", "pending", "processing", "on-hold", "completed", "cancelled", "refunded", "failed", "checkout-draft"}
 )
 
 
-class WooSandbox(Sandbox):
+class WooSandbox(SendsWebhooks):
     """A shop with these products, each a dict:
 
     sku (may be missing), name, price (text), stock (a count; None: the shop counts nothing), and as wished title_en,
@@ -58,17 +52,13 @@ class WooSandbox(Sandbox):
         currency: str = "CNY",
         max_per_page: int = 100,
     ) -> None:
-        super().__init__(faults)
+        super().__init__(faults, webhook_secret, webhooks_to)
         self.consumer_key = consumer_key
         self.consumer_secret = consumer_secret
-        self.webhook_secret = webhook_secret
-        self.webhooks_to = webhooks_to
         self.currency = currency
         self.max_per_page = max_per_page
         self.orders: dict[int, dict[str, Any]] = {}
         self.order_requests: list[dict[str, Any]] = []
-        self.undelivered: list[Delivery] = []  # deliveries that nobody acknowledged
-        self.delivered = 0
         self._ids = itertools.count(101)
         self._products: dict[int, dict[str, Any]] = {}
         self._order_of_ids: list[int] = []
@@ -77,9 +67,6 @@ class WooSandbox(Sandbox):
         self._bytes: dict[int, bytes] = {}
         self._pages: dict[tuple[int, int], bytes] = {}
         self._where: dict[int, int] = {}
-        self._waiting: list[Delivery] = []
-        self._sender: asyncio.Task[None] | None = None
-        self._session: aiohttp.ClientSession | None = None
         basic = base64.b64encode(f"{consumer_key}:{consumer_secret}".encode()).decode()
         self._authorization = f"Basic {basic}"
         for product in products:
@@ -97,14 +84,14 @@ class WooSandbox(Sandbox):
 
     def add(self, product: Mapping[str, Any]) -> int:
         """Put a product on sale; returns its id."""
-        made = _product(next(self._ids), product, self._today())
+        made = product_json(next(self._ids), product, self._today())
         self._keep(made)
         self._where[made["id"]] = len(self._order_of_ids)
         self._order_of_ids.append(made["id"])
         self._pages.clear()
         children = []
         for variation in product.get("variations") or ():
-            child = _variation(next(self._ids), made, variation, self._today())
+            child = variation_json(next(self._ids), made, variation, self._today())
             self._keep(child)
             children.append(child["id"])
         if children:
@@ -150,12 +137,12 @@ class WooSandbox(Sandbox):
 
     def orders_with(self, po_number: str) -> list[dict[str, Any]]:
         """Orders that carry this number of ours, in any status."""
-        return [order for order in self.orders.values() if _po(order) == po_number]
+        return [order for order in self.orders.values() if po_of(order) == po_number]
 
     @staticmethod
     def number_of(order: Mapping[str, Any]) -> str | None:
         """The number of ours that an order carries, if any."""
-        number = _po(order)
+        number = po_of(order)
         return str(number) if number is not None else None
 
     def living(self, po_number: str) -> int:
@@ -168,80 +155,9 @@ class WooSandbox(Sandbox):
         for page in range(1, (len(published) + per_page - 1) // per_page + 1):
             self._page_bytes(published, page, per_page)
 
-    # Webhooks -------------------------------------------------------------------------------------------------
-
-    def delivery(self, topic: str, resource: Mapping[str, Any]) -> Delivery:
-        """A signed delivery of `resource` as it is now."""
-        body = _dumps(resource)
-        kind, _, event = topic.partition(".")
-        webhook_id = {"product": 3, "order": 1}[kind] + (event == "updated")
-        second = int(clock.now().timestamp())
-        signature = base64.b64encode(hmac.digest(self.webhook_secret.encode(), body, "sha256")).decode()
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": "WooCommerce/7.9.0 Hookshot (WordPress/6.1.9)",
-            "X-WC-Webhook-Source": f"{self.base_url}/",
-            "X-WC-Webhook-Topic": topic,
-            "X-WC-Webhook-Resource": kind,
-            "X-WC-Webhook-Event": event,
-            "X-WC-Webhook-Signature": signature,
-            "X-WC-Webhook-ID": str(webhook_id),
-            "X-WC-Webhook-Delivery-ID": hashlib.md5(f"{webhook_id}{second}".encode()).hexdigest(),  # noqa: S324
-        }
-        return Delivery(headers, body)
-
     def product_delivery(self, sku: str) -> Delivery:
         """A signed product.updated delivery of this product as it is now."""
         return self.delivery("product.updated", self._full(self._products[self._by_sku[sku]]))
-
-    @staticmethod
-    def ping() -> Delivery:
-        """What WooCommerce sends when a webhook is saved: a form, not signed."""
-        return Delivery({"Content-Type": "application/x-www-form-urlencoded"}, b"webhook_id=4")
-
-    async def flush_webhooks(self) -> None:
-        """Wait until every webhook so far was tried."""
-        while self._waiting or (self._sender is not None and not self._sender.done()):
-            if self._sender is None or self._sender.done():
-                self._sender = asyncio.create_task(self._deliver())
-            await asyncio.gather(self._sender, return_exceptions=True)
-
-    def _push(self, topic: str, resource: Mapping[str, Any]) -> None:
-        if self.webhooks_to is None:
-            return
-        self._waiting.append(self.delivery(topic, resource))
-        if self._sender is None or self._sender.done():
-            with contextlib.suppress(RuntimeError):  # no loop: flush_webhooks sends later
-                self._sender = asyncio.get_running_loop().create_task(self._deliver())
-
-    async def _deliver(self) -> None:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10))
-        while self._waiting and self.webhooks_to is not None:
-            batch, self._waiting = self._waiting, []
-            if self.faults.shuffle_webhooks:
-                batch.reverse()
-            for push in batch:
-                for _ in range(2 if self.faults.duplicate_webhooks else 1):
-                    try:
-                        async with self._session.post(self.webhooks_to, data=push.body, headers=push.headers) as answer:
-                            good = answer.status < 300
-                    except (aiohttp.ClientError, TimeoutError):
-                        good = False
-                    if good:
-                        self.delivered += 1
-                    else:
-                        self.undelivered.append(push)
-
-    async def stop(self) -> None:
-        """Close the shop."""
-        if self._sender is not None:
-            self._sender.cancel()
-            await asyncio.gather(self._sender, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-        await super().stop()
 
     # Routes ---------------------------------------------------------------------------------------------------
 
@@ -318,7 +234,7 @@ class WooSandbox(Sandbox):
         query = request.query
         found: Iterable[dict[str, Any]] = self.orders.values()
         if "search" in query:
-            found = [order for order in found if query["search"].lower() in _indexed(order)]
+            found = [order for order in found if query["search"].lower() in indexed(order)]
         if "after" in query:
             found = [order for order in found if order["date_created_gmt"] > query["after"]]
         chosen = sorted(found, key=lambda order: order["id"], reverse=query.get("order", "desc") == "desc")
@@ -346,14 +262,14 @@ class WooSandbox(Sandbox):
             product = self._products.get(line.get("variation_id") or line.get("product_id") or 0)
             if product is None or not isinstance(line.get("quantity"), int) or line["quantity"] < 1:
                 return _error(400, "woocommerce_rest_invalid_product_id", "Product ID is invalid.")
-            items.append(_item(next(self._ids), product, line["quantity"]))
+            items.append(item_json(next(self._ids), product, line["quantity"]))
         self.order_requests.append(sent)
-        order = _order(next(self._ids), sent, items, self.currency, self._today(), self._ids)
+        order = order_json(next(self._ids), sent, items, self.currency, self._today(), self._ids)
         self.orders[order["id"]] = order
         status = "pending"
         if sent.get("set_paid"):  # cash on delivery has nothing left to process
             status = "completed" if sent.get("payment_method") == "cod" else "processing"
-        self._push("order.created", order)
+        self.push("order.created", order)
         self._move(order, sent.get("status") or status)
         return web.Response(body=_dumps(order), status=201, content_type="application/json")
 
@@ -420,7 +336,7 @@ class WooSandbox(Sandbox):
         if place is not None:
             for page, per_page in [key for key in self._pages if key[0] == place // key[1] + 1]:
                 del self._pages[page, per_page]
-        self._push("product.updated", self._full(product))
+        self.push("product.updated", self._full(product))
 
     def _move(self, order: dict[str, Any], status: str) -> None:
         """An order's new status; stock is taken once and given back once, whatever the count says."""
@@ -440,7 +356,7 @@ class WooSandbox(Sandbox):
                 [{"id": next(self._ids), "key": "_reduced_stock", "value": str(item["quantity"])}] if takes else []
             )
             self._count(product, product["stock_quantity"] + (-item["quantity"] if takes else item["quantity"]))
-        self._push("order.updated", order)
+        self.push("order.updated", order)
 
     def _window(self, request: web.Request) -> tuple[int, int, web.Response | None]:
         page, per_page = request.query.get("page", "1"), request.query.get("per_page", "10")
@@ -482,147 +398,3 @@ async def _body(request: web.Request) -> dict[str, Any] | None:
 def _number(request: web.Request) -> int:
     text = request.match_info["id"]
     return int(text) if text.isdigit() else -1
-
-
-def _po(order: Mapping[str, Any]) -> Any:
-    return next((m["value"] for m in order["meta_data"] if m["key"] == "supplyhub_po"), None)
-
-
-def _indexed(order: Mapping[str, Any]) -> str:
-    """What WooCommerce's order search looks at: the two address indexes."""
-    return " ".join(str(v) for part in ("billing", "shipping") for v in order[part].values()).lower()
-
-
-def _product(number: int, given: Mapping[str, Any], today: str) -> dict[str, Any]:
-    stock = given.get("stock")
-    backorders = bool(given.get("backorders", False))
-    available = given.get("in_stock", True) if stock is None else stock > 0
-    name = str(given.get("name", ""))
-    category = given.get("shop_category") or given.get("category")
-    return {
-        "id": number,
-        "name": name,
-        "slug": f"p-{number}",
-        "permalink": f"https://shop.example/product/p-{number}/",
-        "date_created": today,
-        "date_created_gmt": today,
-        "date_modified": today,
-        "date_modified_gmt": today,
-        "type": given.get("type", "simple"),
-        "status": given.get("status", "publish"),
-        "featured": False,
-        "catalog_visibility": "visible",
-        "description": given.get("description", ""),
-        "short_description": "",
-        "sku": given.get("sku", ""),
-        "price": str(given.get("price", "")),
-        "regular_price": str(given.get("price", "")),
-        "sale_price": "",
-        "on_sale": False,
-        "purchasable": given.get("type", "simple") in ("simple", "variable"),
-        "total_sales": 0,
-        "virtual": given.get("mode", "parcel") != "parcel",
-        "downloadable": False,
-        "manage_stock": stock is not None,
-        "stock_quantity": stock,
-        "backorders": "yes" if backorders else "no",
-        "backorders_allowed": backorders,
-        "backordered": False,
-        "weight": "",
-        "parent_id": 0,
-        "categories": [{"id": 15, "name": category or "Uncategorized", "slug": "c"}],
-        "tags": [],
-        "images": [{"id": 1, "src": given["image"]}] if given.get("image") else [],
-        "attributes": given.get("attributes", []),
-        "variations": [],
-        "grouped_products": [],
-        "price_html": f'<span class="amount">&yen;{given.get("price", "")}</span>',
-        "related_ids": [],
-        "meta_data": [
-            {"id": number * 20 + n, "key": _META_KEYS[field], "value": str(given[field])}
-            for n, field in enumerate(_META)
-            if given.get(field) is not None
-        ],
-        "stock_status": "instock" if available else "onbackorder" if backorders else "outofstock",
-    }
-
-
-def _variation(number: int, parent: dict[str, Any], given: Mapping[str, Any], today: str) -> dict[str, Any]:
-    made = _product(number, given, today)
-    options = given.get("options") or {}
-    made |= {
-        "type": "variation",
-        "parent_id": parent["id"],
-        "name": ", ".join(options.values()),
-        "purchasable": True,
-        "attributes": [{"id": n, "name": name, "option": value} for n, (name, value) in enumerate(options.items(), 1)],
-        "image": None,
-        "categories": [],
-    }
-    if given.get("stock") is None and "in_stock" not in given and parent["manage_stock"]:
-        made |= {"manage_stock": "parent", "stock_quantity": parent["stock_quantity"]}
-    return made
-
-
-def _item(number: int, product: Mapping[str, Any], quantity: int) -> dict[str, Any]:
-    variation = product["type"] == "variation"
-    total = f"{Decimal(product['price'] or '0') * quantity:.2f}"
-    return {
-        "id": number,
-        "name": product["name"],
-        "product_id": product["parent_id"] if variation else product["id"],
-        "variation_id": product["id"] if variation else 0,
-        "quantity": quantity,
-        "subtotal": total,
-        "total": total,
-        "meta_data": [],
-        "sku": product["sku"],
-        "price": float(product["price"] or 0),  # the real API answers a JSON number here
-    }
-
-
-def _order(
-    number: int, sent: Mapping[str, Any], items: list[dict[str, Any]], currency: str, today: str, ids: Any
-) -> dict[str, Any]:
-    blank = dict.fromkeys(
-        (
-            "first_name",
-            "last_name",
-            "company",
-            "address_1",
-            "address_2",
-            "city",
-            "state",
-            "postcode",
-            "country",
-            "phone",
-        ),
-        "",
-    )
-    return {
-        "id": number,
-        "parent_id": 0,
-        "status": "pending",
-        "currency": currency,
-        "version": "7.9.0",
-        "date_created": today,
-        "date_created_gmt": today,
-        "date_modified": today,
-        "date_modified_gmt": today,
-        "total": f"{sum(Decimal(item['total']) for item in items):.2f}",
-        "billing": {**blank, **(sent.get("billing") or {})},
-        "shipping": {**blank, **(sent.get("shipping") or {})},
-        "payment_method": sent.get("payment_method", ""),
-        "transaction_id": sent.get("transaction_id", ""),
-        "created_via": "rest-api",
-        "customer_note": sent.get("customer_note", ""),
-        "number": str(number),
-        "meta_data": [{"id": next(ids), "key": m["key"], "value": m["value"]} for m in sent.get("meta_data") or ()],
-        "line_items": items,
-        "refunds": [],
-    }
-
-
-def parsed_time(text: str) -> datetime:
-    """A `date_*_gmt` of WooCommerce as an aware time."""
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from connectors import base, guards, manifest
 from connectors.contracts import Page, PoLine, PurchaseOrder, ReceiptStatus, ShipmentStatus, ShipTo
-from connectors.kit_checks import reachable
+from connectors.kit_stage import reachable
 from connectors.sandbox_kit import Faults
 from connectors.woocommerce import orders
 from connectors.woocommerce.adapter import Adapter
@@ -300,7 +300,7 @@ async def test_a_lost_answer_never_buys_twice() -> None:
 
 
 async def test_an_order_is_found_where_the_shops_search_does_not_know_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.woocommerce.sandbox._indexed", lambda order: "")
+    monkeypatch.setattr("connectors.woocommerce.sandbox.indexed", lambda order: "")
     async with shop([{"sku": "MUG", "name": "x", "price": "1", "stock": 500}]) as (_, connector):
         adapter, orders_placed = connector(), [po(("MUG", 1, "1")) for _ in range(105)]
         for order in orders_placed:
