@@ -1,5 +1,6 @@
-"""`bench ingest`: 200,000 SKUs pulled over loopback HTTP from a shop in pages, validated, mapped, stored and searchable;
-then the same again unchanged. Beside it: the same rows by plain COPY into the same indexed tables, in the same run."""
+"""`bench ingest`: 200,000 SKUs pulled over loopback HTTP from a shop in pages, validated, mapped, stored and
+searchable; then the same again unchanged. Beside it: the same rows by plain COPY into the same indexed tables, in
+the same run."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""`bench order`: orders placed over HTTP at 16 connections (idempotency key, reservation, ledger, purchase orders, outbox
-in one commit), then placed at the vendor by the workers. Beside it: bare one-row commits on the same database in the
-same run. And the promise that speed must not break: 300 buyers for 100 units, exactly 100 sold."""
+"""`bench order`: orders placed over HTTP at 16 connections (idempotency key, reservation, ledger, purchase orders,
+outbox in one commit), then placed at the vendor by the workers. Beside it: bare one-row commits on the same
+database in the same run. And the promise that speed must not break: 300 buyers for 100 units, exactly 100 sold."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""`bench push`: a vendor's stock updates over HTTP in batches of 500, each batch committed before it is answered. Beside it:
-the same rows written by bare set-based UPDATEs of 500, one commit each, on the same database in the same run."""
+"""`bench push`: a vendor's stock updates over HTTP in batches of 500, each batch committed before it is answered.
+Beside it: the same rows written by bare set-based UPDATEs of 500, one commit each, on the same database in the same
+run."""
 
 from __future__ import annotations
 
