@@ -7,28 +7,24 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from connectors import api, store
 from connectors import web as surface
 from connectors.contracts import BadRow
 from connectors.inbox import BODY_LIMIT
-from connectors.kit_checks import reachable
+from connectors.kit_stage import reachable
 from connectors.sandbox_kit import Faults
 from connectors.woocommerce.sandbox import WooSandbox
 from hub.kernel import db, keys
-from hub.kernel.web import endpoint
+from hub.kernel.web import application
 
 Client = TestClient[Any, Any]
 
 
 @pytest.fixture
 async def client(database: db.Database) -> AsyncIterator[Client]:
-    app = web.Application(client_max_size=16 * 2**20)
-    for route in surface.routes.all:
-        app.router.add_route(route.method, route.prefix + route.path, endpoint(route))
-    async with TestClient(TestServer(app)) as made:
+    async with TestClient(TestServer(application(surface.routes.all, body_limit=16 * 2**20))) as made:
         yield made
 
 
