@@ -79,6 +79,7 @@ def _pull_in_own_process(connection: int, folder: Path) -> dict[str, Any]:
 
 
 async def _pull(connection: int) -> dict[str, Any]:
+    runtime.calm_collector()  # as every worker does
     db.connect(runtime.urls().database, settings())
     outcome = await catalog.api.sync(connection, kind="full")
     await db.disconnect()

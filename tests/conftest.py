@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -14,20 +13,10 @@ _dir = tempfile.mkdtemp(prefix="supplyhub-test-")
 os.environ["SUPPLYHUB_DATA_DIR"] = _dir
 os.environ.setdefault("SUPPLYHUB_LOG_LEVEL", "WARNING")
 
-from sqlalchemy.engine import make_url  # noqa: E402
-from sqlalchemy.ext.asyncio import create_async_engine  # noqa: E402
-
+from hub.app import migrate  # noqa: E402
 from hub.kernel import db, keys, tasks  # noqa: E402
 from hub.kernel.embedded import Embedded  # noqa: E402
 from hub.kernel.settings import reset_settings, settings  # noqa: E402
-
-PACKAGES = ("connectors", "pricing", "catalog", "orders", "fulfillment", "hub.kernel")
-
-
-def _all_tables() -> None:
-    """Import every module that declares tables."""
-    for package in PACKAGES:
-        importlib.import_module(f"{package}.store")
 
 
 @pytest.fixture(scope="session")
@@ -42,14 +31,7 @@ def servers() -> Iterator[Embedded]:
 @pytest.fixture(scope="session")
 async def schema(servers: Embedded) -> AsyncIterator[str]:
     """The newest schema in the embedded database; yields its URL."""
-    _all_tables()
-    engine = create_async_engine(make_url(servers.database_url).set(drivername="postgresql+asyncpg"))
-    async with engine.begin() as conn:
-        await conn.run_sync(db.metadata.create_all)
-        for package in PACKAGES:
-            for statement in getattr(importlib.import_module(f"{package}.store"), "DDL", ()):
-                await conn.exec_driver_sql(statement)
-    await engine.dispose()
+    await migrate.upgrade(servers.database_url)
     yield servers.database_url
 
 

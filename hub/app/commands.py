@@ -92,6 +92,7 @@ async def list_vendors() -> list[str]:
 async def sync_vendor(vendor: str, *, full: bool, say: Say) -> bool:
     """Pull every connection of a vendor now; True when all went well."""
     well = True
+    runtime.calm_collector()
     async with runtime.connected():
         async with db.uow() as tx:
             vendor_id = await _vendor_id(tx, vendor)

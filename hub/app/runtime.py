@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import json
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -80,6 +81,14 @@ def servers() -> Iterator[Urls]:
         finally:
             _note().unlink(missing_ok=True)
             embedded.stop()
+
+
+def calm_collector() -> None:
+    """For processes that run long: what start-up made is never garbage, and young objects by the thousand are rows on
+    their way through, so look less often. (Measured: 15 to 40 % of a pull's time went into looking.)"""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @contextlib.asynccontextmanager

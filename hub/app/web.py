@@ -20,6 +20,7 @@ from hub.kernel.web import application, problem
 
 
 async def _connections(_app: web.Application) -> AsyncIterator[None]:
+    runtime.calm_collector()
     urls = runtime.urls()
     db.connect(urls.database, settings())
     waker = wakes.Waker(urls.redis)

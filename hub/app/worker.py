@@ -80,6 +80,7 @@ def run_worker(queues: list[str], concurrency: int, name: str) -> None:
     def start(**_: Any) -> None:
         global _loop
         nonlocal waker
+        runtime.calm_collector()
         _loop = _Loop()
         waker = _loop.call(connect())
 

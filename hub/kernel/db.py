@@ -10,9 +10,7 @@ door JSONB goes in as JSON text and comes out parsed.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, cast
@@ -26,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from hub.kernel import clock, tasks
 from hub.kernel.errors import Retry
 from hub.kernel.failpoints import failpoint
+from hub.kernel.readers import Readers
 from hub.kernel.settings import Settings
 
 metadata = MetaData(
@@ -139,8 +138,7 @@ class Database:
             "application_name": "supplyhub",
             "jit": "off",
         }
-        self._dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-        self._server_settings = server_settings
+        dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self.engine: AsyncEngine = create_async_engine(
             make_url(url).set(drivername="postgresql+asyncpg"),
             pool_size=settings.pool_size,
@@ -149,42 +147,11 @@ class Database:
             pool_pre_ping=False,
             connect_args={"server_settings": server_settings},
         )
-        self._readers: asyncpg.Pool[Any] | None = None
-        self._pool_size = settings.pool_size
-        self._lock = asyncio.Lock()
-
-    async def readers(self) -> asyncpg.Pool[Any]:
-        """A pool of bare connections for single read-only statements outside any transaction."""
-        if self._readers is None:
-            async with self._lock:
-                if self._readers is None:
-                    self._readers = await asyncpg.create_pool(
-                        self._dsn,
-                        min_size=1,
-                        max_size=self._pool_size,
-                        server_settings={
-                            **self._server_settings,
-                            "default_transaction_read_only": "on",
-                            "plan_cache_mode": "force_generic_plan",  # planning anew costs more than most reads
-                        },
-                        init=_jsonb_codec,
-                        reset=_keep,
-                    )
-        return self._readers
+        self.readers = Readers(dsn, settings.pool_size, server_settings)
 
     async def close(self) -> None:
         await self.engine.dispose()
-        if self._readers is not None:
-            await self._readers.close()
-
-
-async def _jsonb_codec(connection: asyncpg.Connection[Any]) -> None:
-    """The same convention as SQLAlchemy's: JSON text in, parsed values out."""
-    await connection.set_type_codec("jsonb", encoder=str, decoder=json.loads, schema="pg_catalog")
-
-
-async def _keep(_connection: Any) -> None:
-    """Read-only single statements leave nothing to reset, so a release costs no round trip."""
+        await self.readers.close()
 
 
 _database: Database | None = None
@@ -253,18 +220,15 @@ def _transient(error: BaseException, cause: BaseException | None) -> BaseExcepti
 
 
 async def read(sql: str, *args: Any) -> list[asyncpg.Record]:
-    """Rows of one read-only statement, outside any transaction (hot paths)."""
-    pool = await database().readers()
+    """Rows of one read-only statement, outside any transaction (hot paths). It is planned once per connection, for any
+    parameters: write it so that one plan is right for all."""
     try:
-        return cast("list[asyncpg.Record]", await pool.fetch(sql, *args))
+        return await database().readers.fetch(sql, *args)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise _transient(error, error) from error
 
 
 async def read_value(sql: str, *args: Any) -> Any:
-    """The single value of one read-only statement."""
-    pool = await database().readers()
-    try:
-        return await pool.fetchval(sql, *args)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        raise _transient(error, error) from error
+    """The single value of one read-only statement; None when there is no row."""
+    rows = await read(sql, *args)
+    return rows[0][0] if rows else None

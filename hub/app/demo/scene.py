@@ -235,6 +235,8 @@ async def scene(
         finally:
             vendors.terminate()
             vendors.wait(10)
+            assert vendors.stdout is not None
+            vendors.stdout.close()
             os.environ.clear()
             os.environ.update(saved)
             reset_settings()
