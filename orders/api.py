@@ -15,7 +15,7 @@ from orders import outcomes, store
 from orders.book import Book, Po, open_book
 from orders.contracts import LineFacts, PoRef
 from orders.issuing import on_refused, submit_to_vendors
-from orders.lifecycle import PoStatus
+from orders.lifecycle import PoStatus, move
 from orders.placing import place_due
 from orders.service import expire_reservations
 
@@ -45,8 +45,8 @@ async def find_po(
     vendor_order_no: str | None = None,
     po_id: uuid.UUID | None = None,
 ) -> PoRef | None:
-    """The purchase order that carries all the marks given, or None. A vendor's own order number is meaningful
-    within its connection only, so it needs `connection_id`."""
+    """The purchase order with the surest mark given (our id, then our number, then the vendor's number), or None. A
+    vendor's number may be new to us while ours is known; alone it is meaningful within its connection only."""
     if po_number is None and po_id is None and (vendor_order_no is None or connection_id is None):
         return None
     row = await store.po_ref(tx, connection_id, po_number, vendor_order_no, po_id)
@@ -91,12 +91,20 @@ async def shipped(tx: Tx, po_id: uuid.UUID) -> None:
     """The goods of this purchase order left the vendor: from now on it cannot be cancelled. A vendor that ships has
     accepted. Saying it again changes nothing; raises WrongState for a refused or cancelled one."""
     async with _changing(tx, po_id) as (book, po):
-        await outcomes.shipped(tx, book, po)
+        if po.status is not PoStatus.DELIVERED:
+            _still_wanted(po, "ship")
+            await outcomes.shipped(tx, book, po)
+
+
+def _still_wanted(po: Po, event: str) -> None:
+    if po.status in (PoStatus.REFUSED, PoStatus.WITHDRAWN, PoStatus.CANCELLED):
+        move(po.status, event)  # raises
 
 
 async def delivered(tx: Tx, po_id: uuid.UUID) -> None:
-    """Everything of this purchase order reached the buyer. Saying it again changes nothing."""
+    """Everything of this purchase order reached the buyer. Saying it again changes nothing; raises as `shipped`."""
     async with _changing(tx, po_id) as (book, po):
+        _still_wanted(po, "deliver")
         await outcomes.delivered(tx, book, po)
 
 

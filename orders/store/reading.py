@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 import asyncpg
 
 from hub.kernel.db import HUB, Tx
+from hub.kernel.errors import HubError
 
 
 async def po_row(tx: Tx, po_id: uuid.UUID) -> asyncpg.Record | None:
@@ -52,16 +53,20 @@ async def facts(tx: Tx, order_id: uuid.UUID | None, po_id: uuid.UUID | None) -> 
 async def po_ref(
     tx: Tx, connection_id: int | None, po_number: str | None, vendor_order_no: str | None, po_id: uuid.UUID | None
 ) -> asyncpg.Record | None:
-    """The one purchase order with all the marks that are given; the vendor's own number counts within one
-    connection only."""
+    """The purchase order with the surest of the marks that are given: our id, our number, the vendor's number (which
+    counts within one connection only)."""
+    if po_id is not None:
+        mark: str = "id"
+        value: uuid.UUID | str | None = po_id
+    elif po_number is not None:
+        mark, value = "number", po_number
+    else:
+        mark, value = "vendor_order_no", vendor_order_no
     return await tx.fetchrow(
-        "SELECT id AS po_id, order_id, mall_id, vendor_id, connection_id, number, vendor_order_no "
-        "FROM purchase_orders WHERE ($1::int8 IS NULL OR connection_id = $1) AND ($2::text IS NULL OR number = $2) "
-        "AND ($3::text IS NULL OR vendor_order_no = $3) AND ($4::uuid IS NULL OR id = $4) ORDER BY id DESC LIMIT 1",
+        "SELECT id AS po_id, order_id, mall_id, vendor_id, connection_id, number, vendor_order_no "  # noqa: S608
+        f"FROM purchase_orders WHERE {mark} = $1 AND ($2::int8 IS NULL OR connection_id = $2) ORDER BY id DESC LIMIT 1",
+        value,
         connection_id,
-        po_number,
-        vendor_order_no,
-        po_id,
     )
 
 
@@ -118,10 +123,17 @@ async def needing_attention(tx: Tx, limit: int) -> list[asyncpg.Record]:
 @contextlib.asynccontextmanager
 async def as_hub(tx: Tx) -> AsyncIterator[None]:
     """Let a vendor's proven right over one purchase order take its effect on the buyer's rows: inside, the
-    second wall sees the hub. When the block raises, the transaction is lost and so is the widened sight."""
+    second wall sees the hub. Any other error than ours ends the transaction, and with it the widened sight."""
     if tx.tenant == HUB:
         yield
         return
-    await tx.run("SELECT set_config('supplyhub.tenant', $1, true)", HUB)
-    yield
-    await tx.run("SELECT set_config('supplyhub.tenant', $1, true)", tx.tenant)
+    await tx.run(_SPEAK_AS, HUB)
+    try:
+        yield
+    except HubError:  # ours: the transaction lives, and its caller may go on
+        await tx.run(_SPEAK_AS, tx.tenant)
+        raise
+    await tx.run(_SPEAK_AS, tx.tenant)
+
+
+_SPEAK_AS = "SELECT set_config('supplyhub.tenant', $1, true)"

@@ -119,7 +119,7 @@ purchase_orders = Table(
     _one_of("status", PoStatus),
     Index("ix_purchase_orders_order", "order_id"),
     Index("ix_purchase_orders_vendor", "vendor_id", "id"),
-    Index("ix_purchase_orders_vendor_no", "connection_id", "vendor_order_no"),
+    Index("ix_purchase_orders_vendor_no", "vendor_order_no", "connection_id"),
     Index("ix_purchase_orders_attention", "id", postgresql_where=text("attention IS NOT NULL")),
 )
 

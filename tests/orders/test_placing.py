@@ -10,6 +10,7 @@ from hub.kernel.db import uow
 from hub.kernel.errors import Broken, Misconfigured
 from orders import api, placing, store
 from orders.contracts import LineUnsupplied, OrderCancelled, VendorAccepted, VendorRefused
+from orders.lifecycle import WrongState
 from tests.orders.world import World
 
 
@@ -431,3 +432,37 @@ async def test_a_vendor_that_will_not_cancel_keeps_the_order(world: World) -> No
     assert await world.reserved(listing) == 1
     assert world.saw(OrderCancelled) == [] and len(world.saw(VendorAccepted)) == 1
     await world.sound()
+
+
+async def test_a_purchase_order_is_found_by_what_its_vendor_says(world: World) -> None:
+    mall, product, _cheap, _dear = await two_vendors(world)
+    order = await world.placed(mall, [line(product)])
+    number = order["purchase_orders"][0]["number"]
+    await world.work()
+    vendor_no = world.vendors[1].live[0]["no"]
+    async with uow() as tx:
+        found = await api.find_po(tx, connection_id=1, po_number=number, vendor_order_no="not recorded yet")
+        assert found is not None and (found.number, found.vendor_id) == (number, 101)
+        assert await api.find_po(tx, connection_id=1, vendor_order_no=vendor_no) == found
+        assert await api.find_po(tx, po_id=found.po_id) == found
+        assert await api.find_po(tx, connection_id=2, po_number=number) is None, "another vendor's push"
+        assert await api.find_po(tx, connection_id=2, vendor_order_no=vendor_no) is None
+        assert await api.find_po(tx, vendor_order_no=vendor_no) is None and await api.find_po(tx) is None
+
+
+async def test_goods_of_a_cancelled_purchase_order_are_a_matter_for_people(world: World) -> None:
+    mall, product, listing = await one_vendor(world)
+    order = await world.placed(mall, [line(product)])
+    await world.post(mall, f"/orders/{order['id']}/cancel")
+    async with uow("vendor:101") as tx:
+        po_id = await tx.fetchval("SELECT id FROM purchase_orders")
+        for word in (api.shipped, api.delivered):
+            try:
+                await word(tx, po_id)
+            except WrongState as refused:
+                assert refused.facts["status"] == "cancelled"
+            else:
+                raise AssertionError("a cancelled purchase order shipped")
+        assert await tx.fetchval("SELECT current_setting('supplyhub.tenant')") == "vendor:101"
+    await push(world, order, "shipped")
+    assert (await world.see(mall, order["id"]))["status"] == "cancelled" and await world.reserved(listing) == 0
