@@ -133,7 +133,7 @@ def upgrade() -> None:
     op.create_index("ix_purchase_orders_order", "purchase_orders", ["order_id"], unique=False)
     op.create_index("ix_purchase_orders_vendor", "purchase_orders", ["vendor_id", "id"], unique=False)
     op.create_index(
-        "ix_purchase_orders_vendor_no", "purchase_orders", ["connection_id", "vendor_order_no"], unique=False
+        "ix_purchase_orders_vendor_no", "purchase_orders", ["vendor_order_no", "connection_id"], unique=False
     )
     op.create_table(
         "po_attempts",
