@@ -351,14 +351,18 @@ async def test_an_unsigned_ping_is_answered_and_has_no_effect(database: Database
 
 async def test_without_a_secret_there_is_no_address(database: Database) -> None:
     without = await shop(secrets={k: v for k, v in SECRETS.items() if k != "webhook_secret"})
-    paused = await shop("paused")
-    async with uow() as tx:
-        await api.set_status(tx, paused, "paused")
-    for connection_id in (without, paused, 99):
+    for connection_id in (without, 99):
         with pytest.raises(NotFound):
             await api.land_push(connection_id, signed(order()), order())
         with pytest.raises(NotFound):
             await api.land_push(connection_id, {"Content-Type": "application/x-www-form-urlencoded"}, b"webhook_id=4")
+
+
+async def test_a_paused_connection_still_hears_of_its_orders(database: Database) -> None:
+    connection_id = await shop()
+    async with uow() as tx:
+        await api.set_status(tx, connection_id, "paused")
+    assert (await api.land_push(connection_id, signed(order()), order())).result == "landed"
 
 
 async def test_both_secrets_are_believed_during_a_rotation(database: Database) -> None:
