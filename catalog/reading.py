@@ -56,16 +56,17 @@ async def held_listings(mall_id: int | None) -> frozenset[int]:
 class _Together:
     """Reads products for everybody who asks while the previous read is under way, in one statement."""
 
-    def __init__(self) -> None:
-        self._waiting: dict[frozenset[int], dict[int, list[asyncio.Future[str | None]]]] = {}
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._waiting: dict[frozenset[int], dict[int, list[asyncio.Future[bytes | None]]]] = {}
         self._reading: asyncio.Task[None] | None = None
 
-    async def product(self, product_id: int, held: frozenset[int]) -> str | None:
-        future: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+    def product(self, product_id: int, held: frozenset[int]) -> asyncio.Future[bytes | None]:
+        future: asyncio.Future[bytes | None] = self.loop.create_future()
         self._waiting.setdefault(held, {}).setdefault(product_id, []).append(future)
         if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._read())
-        return await future
+            self._reading = self.loop.create_task(self._read())
+        return future
 
     async def _read(self) -> None:
         while self._waiting:
@@ -77,31 +78,33 @@ class _Together:
                     _settle(wanted, error)
                 else:
                     for product_id, futures in wanted.items():
+                        text = texts.get(product_id)
+                        answer = text.encode() if text is not None else None
                         for future in futures:
                             if not future.done():
-                                future.set_result(texts.get(product_id))
+                                future.set_result(answer)
 
 
-def _settle(wanted: dict[int, list[asyncio.Future[str | None]]], error: Exception) -> None:
+def _settle(wanted: dict[int, list[asyncio.Future[bytes | None]]], error: Exception) -> None:
     for futures in wanted.values():
         for future in futures:
             if not future.done():
                 future.set_exception(error)
 
 
-_together: tuple[asyncio.AbstractEventLoop, _Together] | None = None
+_together: _Together | None = None
 
 
 async def product(product_id: int, held: frozenset[int]) -> bytes:
     """One product with its offers as JSON; raises NotFound."""
     global _together
     loop = asyncio.get_running_loop()
-    if _together is None or _together[0] is not loop:
-        _together = (loop, _Together())
-    text = await _together[1].product(product_id, held)
-    if text is None:
+    if _together is None or _together.loop is not loop:
+        _together = _Together(loop)
+    answer = await _together.product(product_id, held)
+    if answer is None:
         raise NotFound("there is no such product", code="no_such_product")
-    return text.encode()
+    return answer
 
 
 async def product_texts(ids: Sequence[int], held: frozenset[int]) -> dict[int, str]:

@@ -313,6 +313,8 @@ def _query(model: type[BaseModel], request: web.Request) -> BaseModel:
 
 
 def _respond(route: Route, result: Any) -> web.StreamResponse:
+    if type(result) is bytes:  # JSON already: the hot paths
+        return web.Response(body=result, status=route.status, content_type="application/json")
     if isinstance(result, web.StreamResponse):
         return result
     if isinstance(result, Answer):
