@@ -81,29 +81,36 @@ async def find(
 
 
 async def _relevance(statistics: Statistics, wish: Wish) -> Order:
+    """Ranked by text when the hits are few enough, else by popularity alone."""
     if not wish.terms and wish.gtin is None:
         return Order.POPULAR
-    plan = await _plan(statistics, wish, Order.POPULAR, 20, True)
-    return Order.RANK if plan is Plan.GATHER else Order.POPULAR
+    if not statistics.known:
+        return Order.RANK if await _few(wish) else Order.POPULAR
+    cost = queryplan.estimate(statistics, wish, Order.POPULAR, 20, True)
+    return Order.RANK if queryplan.affords_ranking(cost) else Order.POPULAR
 
 
-async def _plan(statistics: Statistics, wish: Wish, order: Order, need: int, sellable: bool | None) -> Plan:
-    if order is Order.RANK or wish.gtin is not None:
-        return Plan.GATHER
-    if statistics.known:
-        return queryplan.choose(queryplan.estimate(statistics, wish, order, need, sellable), order)
-    few = await search.hits_up_to(wish, queryplan.SMALL + 1) <= queryplan.SMALL
-    return Plan.GATHER if few else Plan.WALK
+async def _few(wish: Wish) -> bool:
+    return await search.hits_up_to(wish, queryplan.SMALL + 1) <= queryplan.SMALL
 
 
 async def _rows(
     statistics: Statistics, wish: Wish, order: Order, key: Key | None, need: int, held: Sequence[int], now: datetime
 ) -> search.Page:
+    """Up to `need` rows after `key`, by whichever way is cheaper."""
     sellable = (key is None or key[0]) if order is Order.POPULAR else None
-    if await _plan(statistics, wish, order, need, sellable) is Plan.GATHER:
+    cost = queryplan.estimate(statistics, wish, order, need, sellable)
+    if order is Order.RANK or wish.gtin is not None:
+        plan = Plan.GATHER
+    elif statistics.known:
+        plan = queryplan.choose(cost)
+    else:
+        plan = Plan.GATHER if await _few(wish) else Plan.WALK
+    if plan is Plan.GATHER:
         return await search.gather(wish, order, key, need, held, now)
     inner = key[1:] if order is Order.POPULAR and key is not None else key
-    page, gave_up = await search.walk(wish, order, sellable, inner, need, held, now)
+    cap = queryplan.walk_cap(cost) if statistics.known else queryplan.WALK_CAPS[-1]
+    page, gave_up = await search.walk(wish, order, sellable, inner, need, held, now, cap)
     if gave_up:
         return await search.gather(wish, order, key, need, held, now)
     if sellable and not wish.in_stock and len(page.rows) < need:

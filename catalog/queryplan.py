@@ -14,6 +14,7 @@ from enum import StrEnum
 from catalog.segment import Term
 
 SMALL = 2_000  # tables and hit lists up to this size are always gathered
+WALK_CAPS = (1_000, 5_000, 20_000)  # few different ones, since each is a statement of its own
 
 
 class Order(StrEnum):
@@ -63,6 +64,7 @@ class Statistics:
     rare: float = 0.0  # how often a lexeme occurs that is not among the common ones
     values: Mapping[tuple[str, str], float] = field(default_factory=dict)
     other: Mapping[str, float] = field(default_factory=dict)  # per column: a value that is not a common one
+    learned: Mapping[tuple[Term, ...], float] = field(default_factory=dict)  # hits that were counted lately, as shares
 
     @property
     def known(self) -> bool:
@@ -85,7 +87,11 @@ class Statistics:
 
 def text_share(statistics: Statistics, terms: tuple[Term, ...]) -> float:
     """The share of products that match all terms. Words of one title keep company, so the second-rarest counts
-    with its square root only, the third with its fourth root, and so on (exponential back-off)."""
+    with its square root only, the third with its fourth root, and so on (exponential back-off), unless the hits of
+    these very terms were counted lately."""
+    known = statistics.learned.get(terms)
+    if known is not None:
+        return known
     shares = []
     for term in terms:
         ways = [
@@ -157,8 +163,18 @@ def estimate(statistics: Statistics, wish: Wish, order: Order, need: int, sellab
     return Estimate(walk=need / max(min(fitting, 1.0), 1e-9), gather=rows * driver, hits=hits)
 
 
-def choose(found: Estimate, order: Order) -> Plan:
+def choose(found: Estimate) -> Plan:
     """The cheaper way. Sorting costs about as much a row as walking."""
-    if order is Order.RANK or found.gather <= max(SMALL / 4, found.walk):
+    if found.gather <= max(SMALL / 4, found.walk):
         return Plan.GATHER
     return Plan.WALK
+
+
+def affords_ranking(found: Estimate) -> bool:
+    """Whether the hits are few enough to read the text of each."""
+    return found.gather * 1.5 <= max(SMALL / 4, found.walk)
+
+
+def walk_cap(found: Estimate) -> int:
+    """How many rows a walk may look at before it is plain that the estimate was wrong and gathering is better."""
+    return next((cap for cap in WALK_CAPS if cap >= 4 * found.walk), WALK_CAPS[-1])
