@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from connectors import jsonio
 from connectors.contracts import BadRow, ListingIn, StockFigure
 from connectors.manifest import ListingMap, Reading
-from connectors.paths import Getter, compile_path, top_field
+from connectors.paths import Getter, Paths, compile_path, top_field
 from hub.kernel.types import Level
 
 STOCK_FIELDS = ("on_hand", "level", "location", "version", "reported_at")
@@ -64,9 +64,9 @@ class Mapper:
     def __init__(
         self, spec: ListingMap, config: Mapping[str, Any], *, ignore: Sequence[str] = (), salt: bytes = b""
     ) -> None:
-        self._inputs: list[Getter] = []
-        self._position: dict[str, int] = {}
         readings = dict(spec.fields)
+        content = {name: reading for name, reading in readings.items() if name not in STOCK_FIELDS}
+        self._read = Paths([path for r in (*content.values(), *spec.attributes.values()) for path in r.paths])
         self._fixed = {
             name: value
             for name, reading in readings.items()
@@ -78,6 +78,8 @@ class Mapper:
         self._every_attribute = self._field("", every).inputs[0] if every is not None else None
         self._attributes = [self._field(name, reading) for name, reading in attributes.items() if reading.paths]
         self._sku = next((field for field in self._content if field.name == "vendor_sku"), None)
+        sku_paths = readings["vendor_sku"].paths if "vendor_sku" in readings else ()
+        self._sku_paths = [compile_path(path) for path in sku_paths]
         self._stock = [
             (name, compile_reading(name, reading, config)) for name, reading in readings.items() if name in STOCK_FIELDS
         ]
@@ -87,13 +89,8 @@ class Mapper:
         self._salt = hashlib.blake2b(salt + constants, digest_size=16).digest()
 
     def _field(self, name: str, reading: Reading) -> _Field:
-        for path in reading.paths:
-            if path not in self._position:
-                self._position[path] = len(self._inputs)
-                self._inputs.append(compile_path(path))
-        return _Field(
-            name, tuple(self._position[p] for p in reading.paths), _conversion(name, reading), reading.default
-        )
+        places = tuple(self._read.position[path] for path in reading.paths)
+        return _Field(name, places, _conversion(name, reading), reading.default)
 
     def skus(self, records: Sequence[Any]) -> list[str]:
         """The SKUs of a page, for asking which are known."""
@@ -103,15 +100,15 @@ class Mapper:
         """The SKU as it will be stored, or None when the record has none that can be read."""
         if self._sku is None or not isinstance(record, dict):
             return None
-        for position in self._sku.inputs:
-            raw = self._inputs[position](record)
+        for get in self._sku_paths:
+            raw = get(record)
             if raw is not None and raw != "":
                 return _plain(raw, self._sku)
         return None
 
     def digest(self, record: Any) -> bytes:
         """Fingerprint of everything but stock that the mapping reads."""
-        return self._digest([get(record) for get in self._inputs])
+        return self._digest(self._read(record))
 
     def _digest(self, raws: list[Any]) -> bytes:
         return hashlib.blake2b(orjson.dumps(raws, default=str), digest_size=16, key=self._salt).digest()
@@ -121,7 +118,6 @@ class Mapper:
         in a page is bad the second time."""
         mapped = Mapped([], [], [], [], set())
         taken: set[str] = set()
-        inputs = self._inputs
         for record in records:
             if not isinstance(record, dict):
                 mapped.bad.append(bad_row(record, "the record is not an object"))
@@ -129,7 +125,7 @@ class Mapper:
             if not record.keys() <= self._seen:
                 mapped.drift.update(str(name)[:200] for name in record.keys() - self._seen)
             try:
-                raws = [get(record) for get in inputs]
+                raws = self._read(record)
                 digest = self._digest(raws)
                 if known:
                     sku = self.sku(record)
@@ -158,7 +154,7 @@ class Mapper:
 
     def listing(self, record: Mapping[str, Any]) -> ListingIn:
         """The canonical listing of one record; raises ValidationError or UnknownValue."""
-        return self._listing(record, [get(record) for get in self._inputs])
+        return self._listing(record, self._read(record))
 
     def _listing(self, record: Mapping[str, Any], raws: list[Any]) -> ListingIn:
         values = dict(self._fixed)

@@ -260,3 +260,8 @@ async def add_audit(tx: Tx, row: dict[str, Any]) -> None:
 
 async def audit_rows(tx: Tx) -> list[asyncpg.Record]:
     return await tx.fetch("SELECT id, at, actor, action, subject, facts, previous, digest FROM audit ORDER BY id")
+
+
+async def walls_bind(tx: Tx) -> bool:
+    """Whether row-level security binds the role this process connects as."""
+    return bool(await tx.fetchval("SELECT NOT (rolsuper OR rolbypassrls) FROM pg_roles WHERE rolname = current_user"))

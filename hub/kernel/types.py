@@ -10,7 +10,6 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
-from stdnum import ean
 
 
 class Frozen(BaseModel):
@@ -82,7 +81,10 @@ def gtin14(raw: str | None) -> str | None:
         return None
     if not digits.isascii() or not digits.isdigit() or len(digits) not in (8, 12, 13, 14):
         raise ValueError("a GTIN has 8, 12, 13 or 14 digits")
-    if ean.calc_check_digit(digits[:-1]) != digits[-1]:
+    # Weights 3 and 1 from the right, over all digits: a whole number of tens. (python-stdnum's `ean` says the same
+    # thing ten times slower, which a bulk pull feels; the tests hold the two against each other.)
+    values = digits.encode()  # each byte is 48 + digit
+    if (3 * sum(values[-2::-2]) + sum(values[-1::-2]) - 48 * (3 * (len(digits) // 2) + (len(digits) + 1) // 2)) % 10:
         raise ValueError("the GTIN's check digit is wrong")
     return digits.zfill(14)
 
