@@ -37,7 +37,7 @@ async def examine() -> list[Finding]:
             if findings[-1].verdict == "bad":
                 return findings
             findings.append(_broker(urls.redis))
-            for look in (_outbox, _workers, _shelf, _orders, _audit):
+            for look in (_walls, _outbox, _workers, _shelf, _orders, _audit):
                 findings.append(await _guard(look))
     except HubError as error:
         findings.append(Finding("servers", "bad", str(error)))
@@ -88,6 +88,15 @@ def _broker(url: str) -> Finding:
     except (redis.RedisError, OSError) as error:
         return Finding("broker", "bad", f"Redis protocol does not answer: {error}; orders wait for it in the database")
     return Finding("broker", "ok", "answers")
+
+
+async def _walls() -> Finding:
+    async with db.uow() as tx:
+        bound = await store.walls_bind(tx)
+    if not bound:
+        words = "the database role is a superuser or has BYPASSRLS, which row-level security cannot bind; use another"
+        return Finding("tenants", "bad", words)
+    return Finding("tenants", "ok", "row-level security binds the database role")
 
 
 async def _outbox() -> Finding:

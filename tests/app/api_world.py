@@ -1,0 +1,347 @@
+"""The whole application with the life of two malls and two vendors in it. Everything was made through the application's
+own routes, pulls and events, so that rows exist wherever real use puts them. Whatever belongs to one tenant alone
+carries a mark: a word that no other tenant may ever read."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import csv
+import hmac
+import itertools
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from yarl import URL
+
+import catalog.api
+import catalog.web
+import connectors.api
+import orders.api
+import pricing.api
+from catalog import landing
+from catalog.batching import Batch
+from connectors.contracts import ListingIn, SlotIn
+from hub.app import wiring
+from hub.app.web import _problems
+from hub.kernel import events, keys, store
+from hub.kernel.db import metadata, uow
+from hub.kernel.settings import settings
+from hub.kernel.web import application
+
+SHARED_GTIN = "6901234567892"
+HOOK = {"A": "hook-of-vendor-a", "B": "hook-of-vendor-b"}
+SHARED_SKU = "S1"  # both vendors call a listing so
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back, read to the end."""
+
+    status: int
+    headers: Mapping[str, str]
+    raw: bytes
+
+    @property
+    def text(self) -> str:
+        return self.raw.decode("utf-8", "replace")
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.raw)
+
+    @property
+    def media(self) -> str:
+        return self.headers.get("Content-Type", "").partition(";")[0]
+
+
+@dataclass
+class Tenant:
+    """A mall or a vendor: its key, what belongs to it alone, and names for ids that a test uses."""
+
+    scope: str
+    letter: str
+    id: int
+    name: str
+    headers: dict[str, str]
+    marks: set[str] = field(default_factory=set)
+    ids: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Deal:
+    """One order: whose it is, which vendors serve it, what names it, and the recipient's own words in it."""
+
+    mall: str
+    vendors: frozenset[str]
+    marks: frozenset[str]
+    personal: frozenset[str]
+
+
+class World:
+    """See the module's text. `malls` and `vendors` are called A and B."""
+
+    def __init__(self, client: TestClient[Any, Any]) -> None:
+        self.client = client
+        self.malls: dict[str, Tenant] = {}
+        self.vendors: dict[str, Tenant] = {}
+        self.staff: dict[str, str] = {}
+        self.revoked: dict[str, str] = {}
+        self.ids: dict[str, str] = {}  # of what belongs to nobody: products, listings, cases, clinics
+        self.deals: list[Deal] = []
+
+    # -- calling
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        *,
+        raw: bytes | None = None,
+        encoded: bool = False,
+    ) -> Reply:
+        """One request; `raw` goes out as it is, `body` as JSON. `encoded`: the path is not quoted again."""
+        data = raw if raw is not None else None if body is None else json.dumps(body).encode()
+        sent = {"Content-Type": "application/json"} if data is not None else {}
+        url = URL(path, encoded=encoded)
+        async with self.client.request(method, url, data=data, headers={**sent, **(headers or {})}) as answer:
+            return Reply(answer.status, answer.headers.copy(), await answer.read())
+
+    async def good(self, method: str, path: str, headers: Mapping[str, str], body: Any = None) -> Any:
+        """The answer of a request that must succeed."""
+        reply = await self.call(method, "/v1" + path, headers, body)
+        assert reply.status < 300, f"{method} {path}: {reply.status} {reply.text}"
+        return reply.json
+
+    def letter(self, mall: Tenant, lines: list[dict[str, Any]], mode: str = "place") -> tuple[dict[str, Any], Deal]:
+        """The body of an order whose every word carries the mall's mark, and what to look for afterwards."""
+        number = next(_numbers)
+        mark = f"{mall.name}-{number:05}"
+        personal = {"name": f"收件人{mark}", "phone": f"137{number:08}", "address": f"路{mark}"}
+        place = {"province": f"省{mark}", "city": f"市{mark}", "district": f"区{mark}"}
+        body = {"mall_order_no": f"NO-{mark}", "mode": mode, "ship_to": {**place, **personal}, "lines": lines}
+        deal = Deal(mall.letter, frozenset(), frozenset({mark}), frozenset(personal.values()))
+        return body, deal
+
+    async def order(self, mall: Tenant, *vendors: Tenant, what: str, mode: str = "place") -> dict[str, Any]:
+        """An order of the mall for one unit of `what` of each vendor."""
+        lines = [{"listing_id": v.ids[f"listing:{what}-{v.name}"], "qty": 1} for v in vendors]
+        body, deal = self.letter(mall, lines, mode)
+        headers = {**mall.headers, "Idempotency-Key": f"key of {body['mall_order_no']}"}
+        made: dict[str, Any] = await self.good("POST", "/orders", headers, body)
+        mall.marks |= {po["id"] for po in made["purchase_orders"]}
+        self.deals.append(replace(deal, vendors=frozenset(v.letter for v in vendors), marks=deal.marks | {made["id"]}))
+        return made
+
+    async def work(self) -> None:
+        """What the workers do: events, then calls of vendors, then the events these made."""
+        await events.drain(wiring.FLOW, width=1)
+        await orders.api.place_due(concurrency=1)
+        await events.drain(wiring.FLOW, width=1)
+
+    async def pos(self, vendor: Tenant) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = (await self.good("GET", "/vendor/orders?limit=200", vendor.headers))["items"]
+        return items
+
+    async def po_of(self, vendor: Tenant, order: Mapping[str, Any]) -> dict[str, Any]:
+        """The vendor's purchase order of this order."""
+        ids = {po["id"] for po in order["purchase_orders"]}
+        return next(po for po in await self.pos(vendor) if po["id"] in ids)
+
+    def signed(self, letter: str, body: bytes, delivery: str) -> dict[str, str]:
+        """Headers of a push that vendor `letter`'s system signed."""
+        mac = base64.b64encode(hmac.digest(HOOK[letter].encode(), body, "sha256")).decode()
+        return {
+            "X-WC-Webhook-Signature": mac, "X-WC-Webhook-Topic": "product.updated",
+            "X-WC-Webhook-Delivery-ID": delivery, "X-WC-Webhook-ID": "1",
+        }  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def application_of(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TestClient[Any, Any]]:
+    """The application as `create_app` makes it, on the test's database; its streams end after one look."""
+    monkeypatch.setattr(catalog.web, "STREAM_S", 0.0)
+    pricing.api.count_live_listings_with(catalog.api.live_listings)
+    pricing.api.forget_held()
+    app = application(wiring.ROUTES, body_limit=settings().body_limit_bytes, middlewares=[_problems])
+    async with TestClient(TestServer(app, access_log=None), cookie_jar=None) as client:
+        yield client
+
+
+def pushed_product(sku: str, title: str) -> bytes:
+    """A product as WooCommerce pushes it."""
+    product = {
+        "id": 501, "name": title, "sku": sku, "type": "simple", "status": "publish", "price": "12.00",
+        "manage_stock": True, "stock_quantity": 4, "stock_status": "instock",
+        "date_modified_gmt": "2026-03-01T08:00:00",
+    }  # fmt: skip
+    return json.dumps(product).encode()
+
+
+async def build(client: TestClient[Any, Any]) -> World:
+    """Two malls, two vendors, staff, and something of everything."""
+    world = World(client)
+    async with uow() as tx:
+        world.staff = _bearer(await keys.create_key(tx, "staff", None, "staff"))
+        world.revoked = _bearer(await keys.create_key(tx, "staff", None, "gone"))
+        await tx.run("UPDATE api_keys SET revoked_at = now() WHERE name = 'gone'")
+        for letter in "AB":
+            name = f"mark-mall-{letter.lower()}"
+            mall_id = await store.add_mall(tx, name)
+            headers = _bearer(await keys.create_key(tx, "mall", mall_id, name))
+            world.malls[letter] = Tenant("mall", letter, mall_id, name, headers, {name})
+    for letter in "AB":
+        await _vendor(world, letter)
+    await _clinic(world)
+    await _prices(world)
+    await _orders(world)
+    return world
+
+
+def _bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+async def _vendor(world: World, letter: str) -> None:
+    """A vendor with a feed of its own and one of pushes. The names of vendors and goods are public to malls, but no
+    business of another vendor."""
+    name = f"mark-vendor-{letter.lower()}"
+    made = await world.good("POST", "/vendors", world.staff, {"name": f"{name} 商行", "name_en": f"{name} Ltd"})
+    feeds = settings().data_dir / "feeds"
+    feeds.mkdir(parents=True, exist_ok=True)
+    _write_feed(feeds / f"{name}.csv", letter, name)
+    columns = ("vendor_sku", "title", "gtin", "price", "on_hand", "category")
+    feed = {
+        "vendor_id": made["id"], "connector": "table_feed", "name": f"feed of {name}",
+        "config": {"file": f"{name}.csv", "map": {column: column for column in columns}},
+    }  # fmt: skip
+    connection = await world.good("POST", "/connections", world.staff, feed)
+    hooks = {
+        "vendor_id": made["id"], "connector": "woocommerce", "name": f"pushes of {name}",
+        "config": {"base_url": "https://shop.example"},
+        "secrets": {"consumer_key": "ck", "consumer_secret": "cs", "webhook_secret": HOOK[letter]},
+    }  # fmt: skip
+    pushes = await world.good("POST", "/connections", world.staff, hooks)
+    outcome = await catalog.api.sync(connection["id"], kind="full")
+    assert (outcome.created, outcome.quarantined, outcome.error) == (4, 1, None), outcome
+    async with uow() as tx:
+        headers = _bearer(await keys.create_key(tx, "vendor", made["id"], name))
+    vendor = world.vendors[letter] = Tenant("vendor", letter, made["id"], name, headers, {name})
+    vendor.ids |= {"connection": str(connection["id"]), "pushes": str(pushes["id"])}
+    async with uow() as tx:
+        for row in await tx.fetch(
+            "SELECT id, product_id, vendor_sku FROM catalog_listings WHERE connection_id = $1", connection["id"]
+        ):
+            vendor.ids[f"listing:{row['vendor_sku']}"] = f"lst_{row['id']}"
+            vendor.ids[f"product:{row['vendor_sku']}"] = f"prd_{row['product_id']}"
+
+
+def _write_feed(path: Path, letter: str, name: str) -> None:
+    rows = [
+        (SHARED_SKU, "口罩 mask", SHARED_GTIN, "9.90" if letter == "A" else "19.90", 500, "masks"),
+        (f"OWN-{name}", f"{name} 热水壶 kettle", "", "50", 500, "kettles"),
+        (f"REST-{name}", f"{name} 毛巾 towel", "", "20", 500, "towels"),
+        (f"FEW-{name}", f"{name} 茶 tea", "", "30", 1, "tea"),
+        (f"BAD-{name}", f"{name} 坏", "", "-1", 1, "masks"),
+    ]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("vendor_sku", "title", "gtin", "price", "on_hand", "category"), *rows])
+
+
+async def _clinic(world: World) -> None:
+    """A service of vendor A with a free slot."""
+    async with uow() as tx:
+        view = await connectors.api.get_connection(tx, int(world.vendors["A"].ids["connection"]))
+        service = ListingIn.model_validate(
+            {"vendor_sku": "CLINIC", "title": "体检 check-up", "kind": "service", "mode": "appointment", "price": "300",
+             "city": "上海", "department": "体检科"}
+        )  # fmt: skip
+        batch = Batch.pushed([service], [], tx.now)
+        start = tx.now + timedelta(days=2)
+        batch.slots = [
+            SlotIn(vendor_sku="CLINIC", slot_ref=f"Slot/{n}", start=start + timedelta(hours=n),
+                   end=start + timedelta(hours=n, minutes=20), free=True, version="1", city="上海",
+                   department="体检科", reported_at=tx.now)
+            for n in range(3)
+        ]  # fmt: skip
+        await landing.land(tx, view, batch, None)
+        product_id = await tx.fetchval("SELECT product_id FROM catalog_listings WHERE vendor_sku = 'CLINIC'")
+    world.ids["clinic"] = f"prd_{product_id}"
+    slots = await world.good("GET", f"/clinics/prd_{product_id}/slots", world.malls["A"].headers)
+    world.ids |= {"slot": slots["items"][0]["id"], "other_slot": slots["items"][1]["id"]}
+
+
+async def _prices(world: World) -> None:
+    """Mall A holds what is too dear, mall B only observes; vendor B's shared product is too dear."""
+    product = world.vendors["A"].ids[f"product:{SHARED_SKU}"]
+    assert product == world.vendors["B"].ids[f"product:{SHARED_SKU}"]
+    policy = {"mall_id": world.malls["A"].id, "action": "hold", "threshold_pct": "5", "gross_pct": "20"}
+    await world.good("PUT", "/parity/policies", world.staff, policy)
+    async with uow() as tx:
+        seen = (tx.now - timedelta(minutes=1)).isoformat()
+    evidence = {"source": "market", "url": "https://market.example/1", "captured_at": seen}
+    observed = {"product_id": product, "price": "9.90", "evidence": evidence}
+    await world.good("POST", "/references", world.staff, {"references": [observed]})
+    await world.work()
+    [case] = (await world.good("GET", "/parity/cases?status=open", world.staff))["items"]
+    assert case["listing_id"] == world.vendors["B"].ids[f"listing:{SHARED_SKU}"]
+    world.ids |= {"case": case["id"], "product": product, "listing": case["listing_id"]}
+
+
+async def _orders(world: World) -> None:
+    """Each mall buys from its namesake vendor, several times; mall A once from both vendors at once."""
+    for letter in "AB":
+        mall, vendor = world.malls[letter], world.vendors[letter]
+        names = ("to_accept", "to_reject", "to_cancel", "to_withdraw", "to_ship", "shipped")
+        made = {what: await world.order(mall, vendor, what="OWN") for what in names}
+        mall.ids |= {f"order:{what}": order["id"] for what, order in made.items()}
+        mall.ids["order:reserved"] = (await world.order(mall, vendor, what="OWN", mode="reserve"))["id"]
+        await world.work()
+        for what, order in made.items():
+            await _served(world, vendor, order, what)
+        for what in ("to_withdraw", "to_ship", "shipped"):
+            body = {"vendor_order_no": f"VO-{vendor.name}-{what}"}
+            await world.good("POST", f"/vendor/orders/{vendor.ids[f'po:{what}']}/accept", vendor.headers, body)
+        parcel = {"carrier": "sf", "tracking_no": f"TRACK-{vendor.name}"}
+        ship = f"/vendor/orders/{vendor.ids['po:shipped']}/ship"
+        await world.good("POST", ship, vendor.headers, {"parcels": [parcel]})
+        await world.work()
+        async with uow() as tx:
+            scan = {**parcel, "status": "delivered", "event_at": tx.now.isoformat(), "place": f"place of {mall.name}"}
+        [result] = (await world.good("POST", "/tracking-events", world.staff, {"events": [scan]}))["results"]
+        assert result["result"] == "applied", result
+    mall = world.malls["A"]
+    split = await world.order(mall, *world.vendors.values(), what="REST")
+    mall.ids["order:split"] = split["id"]
+    await world.work()
+    for vendor in world.vendors.values():
+        await _served(world, vendor, split, "split")
+
+
+async def _served(world: World, vendor: Tenant, order: Mapping[str, Any], what: str) -> None:
+    """The vendor finds its part of the order in its portal."""
+    po = await world.po_of(vendor, order)
+    assert po["status"] == "awaiting_vendor", po
+    vendor.ids[f"po:{what}"] = po["id"]
+    vendor.marks |= {po["id"], po["number"]}
+
+
+async def footprint() -> dict[str, str]:
+    """A digest of every table: two that are equal mean that nothing was written in between."""
+    async with uow() as tx:
+        return {
+            table.name: await tx.fetchval(
+                f'SELECT count(*) || md5(coalesce(string_agg(t::text, $1 ORDER BY t::text), $1)) FROM "{table.name}" t',
+                "|",
+            )
+            for table in metadata.sorted_tables
+        }
