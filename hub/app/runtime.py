@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hub.app.migrate import upgrade
 from hub.kernel import db
 from hub.kernel.embedded import Embedded
 from hub.kernel.errors import Misconfigured
@@ -98,6 +97,8 @@ async def connected() -> AsyncIterator[Urls]:
         try:
             found = urls()
         except Misconfigured:
+            from hub.app.migrate import upgrade  # Alembic takes long to import, and only this path needs it
+
             found = stack.enter_context(servers())
             await upgrade(found.database)
         db.connect(found.database, settings())

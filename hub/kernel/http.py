@@ -3,6 +3,7 @@ vendor may send back. One client per connection (its own bulkhead), redirects re
 
 from __future__ import annotations
 
+import functools
 import ssl
 from collections.abc import AsyncIterator
 
@@ -35,6 +36,12 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """One TLS context for the process: making one reads the whole certificate store (tens of milliseconds)."""
+    return ssl.create_default_context()
+
+
 def client(
     *,
     base_url: str = "",
@@ -46,7 +53,7 @@ def client(
 ) -> httpx.AsyncClient:
     """A client for one connection. `transport` replaces the network in tests (respx over httpx.MockTransport)."""
     if transport is None:
-        tls = ssl.create_default_context()
+        tls = _tls()
 
         def session() -> aiohttp.ClientSession:
             connector = aiohttp.TCPConnector(
@@ -56,7 +63,9 @@ def client(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
             )
 
-        transport = GuardedTransport(AiohttpTransport(client=session), settings().vendor_response_limit_bytes)
+        transport = GuardedTransport(
+            AiohttpTransport(verify=tls, client=session), settings().vendor_response_limit_bytes
+        )
     return httpx.AsyncClient(
         base_url=base_url,
         timeout=httpx.Timeout(timeout_s),
