@@ -270,6 +270,12 @@ async def statistics() -> Statistics:
     return found
 
 
+def forget_statistics() -> None:
+    """Read the statistics again at the next search (after a bulk load)."""
+    global _held
+    _held = None
+
+
 def _statistics(rows: list[asyncpg.Record], learned: Mapping[tuple[Term, ...], float]) -> Statistics:
     lexemes: dict[str, float] = {}
     values: dict[tuple[str, str], float] = {}

@@ -227,8 +227,3 @@ FROM catalog_products p WHERE p.listed GROUP BY p.kind
 async def orderable_by_kind(now: datetime) -> dict[str, tuple[int, int]]:
     """kind -> products listed, products of which something can be ordered now."""
     return {row[0]: (row[1], row[2]) for row in await read(_ORDERABLE, now)}
-
-
-async def live_listings(tx: Tx) -> int:
-    """How many active listings live supply connections have."""
-    return int(await tx.fetchval(f"SELECT count(*) FROM catalog_listings l {_LIVE} WHERE l.active"))  # noqa: S608
