@@ -150,6 +150,13 @@ class Street:
             self._set(vendor, sku, (self.shop(vendor).stock_of(sku) or 0) + 5, announce=True)
         return {}
 
+    async def fill(self, vendor: str, on_hand: int) -> dict[str, Any]:
+        """Restock everything that the shop counts, without a word to us."""
+        for item in _few(assortment.items(vendor), self.small):
+            if self.shop(vendor).stock_of(item.sku) is not None:
+                self._set(vendor, item.sku, on_hand, announce=False)
+        return {}
+
     async def orders(self) -> dict[str, Any]:
         """What the vendors themselves hold: living orders by our number, doubles among them, and shelves below
         nothing (an oversell that a shop accepted and nobody took back)."""
@@ -188,6 +195,7 @@ async def _control(street: Street) -> tuple[web.AppRunner, str]:
         "webhooks": street.webhooks,
         "stock": street.stock,
         "shuffle_stock": street.shuffle_stock,
+        "fill": street.fill,
         "orders": street.orders,
         "faults": street.faults,
     }
