@@ -272,7 +272,7 @@ class SlotsQuery(Input):
     cursor: Cursor | None = None
 
 
-class SlotView(View):
+class FreeSlot(View):
     id: str
     listing_id: str
     vendor: str
@@ -284,7 +284,7 @@ class SlotView(View):
 
 
 class SlotPage(View):
-    items: list[SlotView]
+    items: list[FreeSlot]
     next: str | None
     as_of: datetime
 
