@@ -16,6 +16,7 @@ $(STAMP): constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q hub connectors pricing catalog orders fulfillment
 	@touch $@
 
 demo: $(STAMP) ## Run the main job on embedded servers and print a report (KEEP=1 stays up, JSON=FILE writes it)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from openapi_pydantic import OpenAPI
 from pydantic import BaseModel, Field, TypeAdapter
 
 from hub.kernel.web import Route
@@ -92,6 +91,8 @@ def document(routes: Iterable[Route], *, version: str) -> dict[str, Any]:
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
     }
+    from openapi_pydantic import OpenAPI  # slow to import, and only whoever asks for the document needs it
+
     OpenAPI.model_validate(raw)
     return raw
 
