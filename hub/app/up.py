@@ -28,6 +28,7 @@ from hub.kernel.settings import Settings, settings
 log = structlog.get_logger()
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 25.0
+SOON_S = 5.0  # a child that dies later than this after its start is started again at once
 
 
 @dataclass
@@ -37,7 +38,8 @@ class Child:
     name: str
     arguments: list[str]
     process: subprocess.Popen[bytes] | None = None
-    deaths: int = 0
+    started_at: float = 0.0  # monotonic seconds
+    deaths: int = 0  # in a row, each soon after its start
     not_before: float = 0.0
 
 
@@ -105,6 +107,7 @@ def running(say: Callable[[str], None] = lambda _line: None) -> Iterator[Hub]:
 
 
 def _spawn(hub: Hub, child: Child) -> None:
+    child.started_at = time.monotonic()
     child.process = subprocess.Popen(  # noqa: S603 - our own command line
         child.arguments,
         env=hub.environment,
@@ -144,6 +147,8 @@ def _watch(hub: Hub) -> None:
                 continue
             if hub.stopping.is_set():
                 return
+            if time.monotonic() - child.started_at > SOON_S:
+                child.deaths = 0
             child.deaths += 1
             child.not_before = time.monotonic() + min(10.0, 0.2 * child.deaths)
             log.warning("child_died", child=child.name, code=process.returncode, deaths=child.deaths)
