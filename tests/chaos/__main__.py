@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import importlib
 import json
+import os
 import sys
 import time
 import traceback
@@ -17,6 +18,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from hub.kernel import log
+from hub.kernel.settings import settings
 from tests.chaos import progress
 
 NAMES = (
@@ -38,6 +41,8 @@ def main() -> int:
         parser.error("N is at least 1")
     if chosen.json and not chosen.json.absolute().parent.is_dir():
         parser.error(f"there is no folder {chosen.json.absolute().parent}")
+    os.environ.setdefault("SUPPLYHUB_LOG_LEVEL", "CRITICAL")
+    log.configure(settings())
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
     rows = [_run(name, chosen.n, console) for name in names]
     _show(rows, console)

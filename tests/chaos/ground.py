@@ -79,6 +79,33 @@ async def _command(url: str, sql: str) -> None:
         await connection.close()
 
 
+async def rows(sql: str, *args: Any) -> list[asyncpg.Record]:
+    """What the tables hold, of every tenant."""
+    async with db.uow() as tx:
+        return await tx.fetch(sql, *args)
+
+
+async def count(sql: str, *args: Any) -> int:
+    """One number out of the tables, over every tenant."""
+    return int((await rows(sql, *args))[0][0])
+
+
+async def drift() -> int:
+    """Rows of the shelf whose counters are not the sums of their ledger and of their open holds."""
+    return await count(_DRIFT)
+
+
+_DRIFT = """
+SELECT count(*) FROM catalog_stock s WHERE
+  coalesce(s.on_hand, 0) <> (SELECT coalesce(sum(on_hand_change), 0) FROM catalog_movements m
+                              WHERE m.listing_id = s.listing_id AND m.location = s.location)
+  OR s.reserved <> (SELECT coalesce(sum(reserved_change), 0) FROM catalog_movements m
+                    WHERE m.listing_id = s.listing_id AND m.location = s.location)
+  OR s.reserved <> (SELECT coalesce(sum(quantity), 0) FROM catalog_holds h
+                    WHERE h.listing_id = s.listing_id AND h.location = s.location AND h.state IN ('held', 'accepted'))
+"""
+
+
 @contextlib.asynccontextmanager
 async def stage() -> AsyncIterator[Scene]:
     """A whole hub with small sandbox vendors: the shared one where there is one, else one of its own."""

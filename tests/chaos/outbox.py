@@ -37,13 +37,13 @@ async def run(n: int) -> dict[str, int]:
         test = _Test(n)
         await test.play()
         found = (
-            await db.read(
+            await ground.rows(
                 "SELECT count(*) AS effects, count(DISTINCT number) AS numbers, "
                 "count(*) FILTER (WHERE number >= $1) AS ghosts FROM effects",
                 _GHOSTS,
             )
         )[0]
-        left = int(await db.read_value("SELECT count(*) FROM outbox WHERE status <> 1"))
+        left = await ground.count("SELECT count(*) FROM outbox WHERE status <> 1")
         skipped = n - (found["numbers"] - found["ghosts"])
         doubled = found["effects"] - found["numbers"]
         return {
@@ -119,10 +119,12 @@ class _Test:
         while not self._stop.is_set():
             drain = asyncio.create_task(events.drain({Noted: [self.note]}, width=2))
             await asyncio.wait({drain}, timeout=self.rng.uniform(0.05, 1.5))
-            if not drain.done():
+            if drain.done():
+                drain.result()
+            else:
                 drain.cancel()
                 self.cut_off += 1
-            await asyncio.gather(drain, return_exceptions=drain.cancelled() or not drain.done())
+                await asyncio.wait({drain})
             await asyncio.sleep(0.01)
 
     async def reader(self) -> None:
@@ -130,7 +132,7 @@ class _Test:
         last = 0
         while True:
             stopping = self._stop.is_set()
-            rows = await db.read("SELECT id, payload FROM outbox WHERE id > $1 ORDER BY id", last)
+            rows = await ground.rows("SELECT id, payload FROM outbox WHERE id > $1 ORDER BY id", last)
             for row in rows:
                 last = row["id"]
                 self.seen_naively.add(row["payload"]["number"])
@@ -139,7 +141,7 @@ class _Test:
             await asyncio.sleep(0.01)
 
     async def pending(self) -> int:
-        return int(await db.read_value("SELECT count(*) FROM outbox WHERE status = 0"))
+        return await ground.count("SELECT count(*) FROM outbox WHERE status = 0")
 
 
 class _ChangedMindError(Exception):

@@ -67,33 +67,26 @@ WITH told AS (
   FROM catalog_movements WINDOW w AS (PARTITION BY listing_id, location ORDER BY id))
 SELECT count(*) FROM told WHERE cause = 'reserve' AND reserved > on_hand
 """
-_DRIFT = """
-SELECT count(*) FROM catalog_stock s WHERE
-  s.on_hand IS DISTINCT FROM (SELECT sum(on_hand_change) FROM catalog_movements m
-                              WHERE m.listing_id = s.listing_id AND m.location = s.location)
-  OR s.reserved <> (SELECT coalesce(sum(reserved_change), 0) FROM catalog_movements m
-                    WHERE m.listing_id = s.listing_id AND m.location = s.location)
-  OR s.reserved <> (SELECT coalesce(sum(quantity), 0) FROM catalog_holds h
-                    WHERE h.listing_id = s.listing_id AND h.location = s.location AND h.state IN ('held', 'accepted'))
-"""
 
 
 async def _oversold() -> int:
-    return int(await db.read_value(_OVERSOLD))
+    return await ground.count(_OVERSOLD)
 
 
 async def _contradictions(tallies: list[Tally]) -> int:
     """Rows whose counters are not their sums, holds that nobody was granted or that vanished, lost reports."""
-    drift = int(await db.read_value(_DRIFT))
+    drift = await ground.drift()
     async with db.uow() as tx:
         unseen = abs(len(await api.drift(tx)) - drift)
-    kept = (await db.read("SELECT count(*) AS holds, coalesce(sum(quantity), 0)::int AS units FROM catalog_holds"))[0]
+    kept = (await ground.rows("SELECT count(*) AS holds, coalesce(sum(quantity), 0)::int AS units FROM catalog_holds"))[
+        0
+    ]
     holds = abs(kept["holds"] - sum(t.granted for t in tallies)) + abs(kept["units"] - sum(t.units for t in tallies))
     newest: dict[str, tuple[int, int]] = {}
     for tally in tallies:
         for sku, told in tally.newest.items():
             newest[sku] = max(newest.get(sku, told), told)
-    rows = await db.read(
+    rows = await ground.rows(
         "SELECT l.vendor_sku, s.version, s.on_hand FROM catalog_stock s JOIN catalog_listings l ON l.id = s.listing_id"
     )
     standing = {row["vendor_sku"]: (row["version"], row["on_hand"]) for row in rows}

@@ -81,9 +81,9 @@ class _Worker:
         db.connect(self.job.url, settings().model_copy(update={"pool_size": 1}))
         guard = (shelf.SHELF, shelf.TAKE)
         if not self.job.guarded:
-            shelf.SHELF = shelf.SHELF.replace("FOR UPDATE OF s", "")
-            shelf.TAKE = shelf.TAKE.replace(shelf.GUARD, "true")
-            assert shelf.SHELF != guard[0] and shelf.TAKE != guard[1], "the control must remove the guard"
+            bare = (shelf.SHELF.replace("FOR UPDATE OF s", ""), shelf.TAKE.replace(shelf.GUARD, "true"))
+            assert bare[0] != guard[0] and bare[1] != guard[1], "the control must remove the guard"
+            shelf.SHELF, shelf.TAKE = bare
         try:
             async with db.uow():
                 pass  # connect before the start

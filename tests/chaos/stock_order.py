@@ -1,4 +1,4 @@
-"""Stock reports permuted, duplicated and delayed, many at once: whatever the order of arrival, the newest report stands.
+"""Stock reports permuted, duplicated and delayed, many at once: whatever order they arrive in, the newest stands.
 
 A history is what one vendor says of one SKU: a few true reports, each with a version or with a time, delivered in any
 order, some twice, some only rounds later, by four lanes at the same time. The newest of all is known beforehand and
@@ -42,9 +42,10 @@ async def run(n: int) -> dict[str, int]:
     """`n` histories, then one round of them without the guard."""
     violations, reports = await _histories(n)
     guarded = shelf.APPLY
+    bare = guarded.replace(_NEWER, "true AS newer")
+    assert bare != guarded, "the control must remove the guard"
     try:
-        shelf.APPLY = guarded.replace(_NEWER, "true AS newer")
-        assert shelf.APPLY != guarded, "the control must remove the guard"
+        shelf.APPLY = bare
         control, _ = await _histories(min(n, SKUS))
     finally:
         shelf.APPLY = guarded
@@ -118,7 +119,7 @@ async def _deliver(connection_id: int, reports: Sequence[StockReport]) -> None:
 
 
 async def _wrong(newest: dict[str, Truth]) -> int:
-    rows = await db.read(
+    rows = await ground.rows(
         "SELECT l.vendor_sku, s.on_hand, s.level, s.version, s.reported_at "
         "FROM catalog_stock s JOIN catalog_listings l ON l.id = s.listing_id"
     )
@@ -128,9 +129,7 @@ async def _wrong(newest: dict[str, Truth]) -> int:
 
 async def _ledger_faults() -> int:
     """Rows whose figure is not the sum of their ledger: a report that counted twice or not at all."""
-    return int(
-        await db.read_value(
-            "SELECT count(*) FROM catalog_stock s WHERE coalesce(s.on_hand, 0) <> (SELECT sum(on_hand_change) "
-            "FROM catalog_movements m WHERE m.listing_id = s.listing_id AND m.location = s.location)"
-        )
+    return await ground.count(
+        "SELECT count(*) FROM catalog_stock s WHERE coalesce(s.on_hand, 0) <> (SELECT sum(on_hand_change) "
+        "FROM catalog_movements m WHERE m.listing_id = s.listing_id AND m.location = s.location)"
     )
