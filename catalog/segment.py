@@ -6,6 +6,7 @@ lexemes and PostgreSQL's own parser is not needed (it costs four times as much).
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from typing import NamedTuple
@@ -19,9 +20,12 @@ _RUNS = re.compile(f"[{_CJK}]+")
 _LATIN = re.compile(rf"[^\W_{_CJK}]+(?:[-'&+][^\W_{_CJK}]+)*")
 _ACCENTED = re.compile("[\u00c0-\u024f]")
 _DECIMAL = re.compile(r"(?<=\d)\.(?=\d)")
-_UNIT = re.compile(r"(\d) (?=(?:ml|l|kg|g|mg|mcg|oz|lb|cm|mm|gb|tb|mah|w|v|pcs?|ct)\b)")
+_UNITS = r"(?:ml|l|kg|g|mg|mcg|oz|lb|cm|mm|gb|tb|mah|w|v|pcs?|ct)\b"
+_UNIT = re.compile(rf"(\d) (?={_UNITS})")
+_STARTS_WITH_UNIT = re.compile(_UNITS).match
 _JOINTS = re.compile(r"[-'&+]")
 _LONGEST = 64  # a longer run of letters is no word; PostgreSQL refuses lexemes past 2 KB
+_COMMON = 24  # characters: a piece of text up to this length may well come again in another title
 
 
 def _fold(text: str) -> str:
@@ -56,24 +60,73 @@ def search_tokens(
 ) -> str:
     """The words under which a product is found, space-separated and without repeats: store them as
     `tokens::tsvector`. "WH-1000XM5" gives `wh-1000xm5 wh 1000xm5 wh1000xm5`."""
-    text = _fold("\n".join(part for part in (title, title_en, brand, model, category, pack) if part))
-    tokens: dict[str, None] = {}
+    tokens = _tokens(title)
+    if title_en:
+        tokens += _tokens(title_en)
+    for text in (brand, category, pack):
+        if text:
+            tokens += _known_tokens(text) if len(text) <= _COMMON else _tokens(text)
+    if model:
+        tokens += _tokens(model, remember=False)  # hardly any two products share it
+    return " ".join(dict.fromkeys(tokens))
+
+
+class _Piece(NamedTuple):
+    """What stands between two spaces: folded, as words, and whether it begins with a unit of measure."""
+
+    folded: str
+    words: tuple[str, ...]
+    unit: bool
+
+
+def _tokens(text: str, remember: bool = True) -> list[str]:
+    """The words of one text. No word spans a space but a number and its unit, so pieces are folded and cut on their
+    own, and those that come in title after title only once."""
+    tokens: list[str] = []
+    number = ""  # the piece before, which a unit may follow
+    start = 0  # where its words begin
+    for raw in text.split(" "):
+        folded, words, unit = _known_piece(raw) if remember and len(raw) <= _COMMON else _piece(raw)
+        if unit and number[-1:].isdecimal():
+            number += folded
+            tokens[start:] = _words(number)
+        else:
+            number, start = folded, len(tokens)
+            tokens += words
+    return tokens
+
+
+_known_tokens = functools.lru_cache(maxsize=4096)(_tokens)
+
+
+def _piece(raw: str) -> _Piece:
+    if raw.isalnum() and raw.isascii():
+        folded = raw.lower()
+        return _Piece(folded, (_singular(folded),), _STARTS_WITH_UNIT(folded) is not None)
+    folded = _fold(raw)
+    return _Piece(folded, tuple(_words(folded)), _STARTS_WITH_UNIT(folded) is not None)
+
+
+_known_piece = functools.lru_cache(maxsize=16_384)(_piece)
+
+
+def _words(text: str) -> list[str]:
+    """The words of folded text, Chinese ones first."""
+    tokens: list[str] = []
     if not text.isascii():
         runs = _RUNS.findall(text)
         if runs:
-            tokens.update(dict.fromkeys(rjieba.cut_for_search(" ".join(runs), False)))
-            tokens.pop(" ", None)
+            tokens += (word for word in rjieba.cut_for_search(" ".join(runs), False) if word != " ")
     for word in _LATIN.findall(text):
         if word.isalnum():
-            tokens[_singular(word)] = None
+            tokens.append(_singular(word))
             continue
         parts = _JOINTS.split(word)
         if "-" in word and len(parts) == word.count("-") + 1 and len(word) <= _LONGEST:
-            tokens[word] = None
-        for part in parts:
-            tokens[_singular(part)] = None
-        tokens[_singular("".join(parts))] = None
-    return " ".join(tokens)
+            tokens.append(word)
+        tokens += map(_singular, parts)
+        tokens.append(_singular("".join(parts)))
+    return tokens
 
 
 def query_tokens(q: str) -> list[str]:
