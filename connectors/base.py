@@ -9,6 +9,7 @@ resulting class can do is read off its methods and must equal the manifest's `ca
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -82,7 +83,7 @@ def settle(manifest: Manifest, config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _typed(name: str, setting: manifests.Setting, value: Any) -> Any:
     kinds: dict[str, type] = {"text": str, "url": str, "integer": int, "boolean": bool, "map": dict}
-    if setting.type == "integer" and isinstance(value, str) and value.lstrip("-").isdigit():
+    if setting.type == "integer" and isinstance(value, str) and _WHOLE.fullmatch(value):
         value = int(value)
     if setting.type == "boolean" and value in ("true", "false"):
         value = value == "true"
@@ -91,7 +92,21 @@ def _typed(name: str, setting: manifests.Setting, value: Any) -> Any:
         raise Misconfigured(f"the setting {name!r} must be of type {setting.type}", code="bad_config")
     if setting.choices and value not in setting.choices:
         raise Misconfigured(f"the setting {name!r} must be one of {', '.join(setting.choices)}", code="bad_config")
+    if _holds_nul(value):
+        raise Misconfigured(f"the setting {name!r} holds a NUL character", code="bad_config")
     return value
+
+
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
+
+
+def _holds_nul(value: Any) -> bool:
+    """Whether any text in a setting holds the one character that PostgreSQL cannot keep."""
+    if isinstance(value, Mapping):
+        return any(_holds_nul(key) or _holds_nul(inner) for key, inner in value.items())
+    if isinstance(value, list):
+        return any(map(_holds_nul, value))
+    return isinstance(value, str) and "\x00" in value
 
 
 _METHODS: dict[Capability, tuple[str, ...]] = {

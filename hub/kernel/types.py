@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from typing import Annotated, Any
@@ -126,5 +127,6 @@ Sku = Annotated[SafeText, StringConstraints(min_length=1, max_length=128, strip_
 Quantity = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 Price = Annotated[Decimal, Field(gt=0, le=Decimal("99999999"), max_digits=14, decimal_places=4)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-Instant = AwareDatetime
+# Bounded (in Rust too), so that neither UTC nor a window of days around it falls off the calendar.
+Instant = Annotated[AwareDatetime, Field(ge=datetime(1900, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC))]
 Json = dict[str, Any]
