@@ -69,9 +69,13 @@ async def find(
             break
     else:
         more = True
-    approximate = total is None or hidden or (order is Order.RANK and total >= search.GATHER_CAP)
+    # Whoever hides rows on this page may hide some on others too, and the total counts them all.
+    approximate = hidden or wish.in_stock or bool(held) or (order is Order.RANK and (total or 0) >= search.GATHER_CAP)
     if total is None and statistics.known and queryplan.conditions(wish) <= 1:
         total = round(queryplan.estimate(statistics, wish, order, limit, wish.in_stock or None).hits)
+        approximate = True
+    if total is None:
+        approximate = False
     counted: str | None = None
     if facets:
         counted, sampled = await search.facets(wish)

@@ -160,7 +160,7 @@ class ProductsQuery(Input):
     vendor: Annotated[Short, Field(description="a vendor's id, vnd_7, or its name")] | None = None
     price_min: Amount | None = None
     price_max: Amount | None = None
-    in_stock: bool = False
+    in_stock: Annotated[bool, Field(description="true: only what can be ordered now")] = False
     mode: DeliveryMode | None = None
     city: Short | None = None
     sort: Literal["relevance", "price", "-price", "newest"] = "relevance"
