@@ -50,8 +50,8 @@ class ReceivesByManifest(Adapter):
         if spec.id is not None:
             external = _text(compile_path(spec.id)(document)) or ""
         if not external:
-            external = hashlib.sha256(topic.encode() + b"\0" + body).hexdigest()
-        return PushReceived(external_id=external[:200], topic=topic[:200])
+            external = hashlib.sha256(topic.encode(errors="replace") + b"\0" + body).hexdigest()
+        return PushReceived(external_id=_kept(external), topic=_kept(topic))
 
     def secrets_of_push(self) -> list[str]:
         """The signing secrets now valid (one; more during a rotation, separated by commas). NotFound when the
@@ -154,6 +154,11 @@ def check_signature(spec: Push, secrets: Sequence[str], headers: Mapping[str, st
     good = [hmac.compare_digest(hmac.digest(secret.encode(), body, "sha256"), mac) for secret in secrets]
     if not any(good):
         raise Unauthorized("the push's signature is wrong", code="bad_signature")
+
+
+def _kept(text: str) -> str:
+    """Text of at most 200 characters that the database can hold: what came is signed only in part."""
+    return text[:200].encode(errors="replace").decode().replace("\x00", "\ufffd")
 
 
 def _text(raw: Any) -> str | None:

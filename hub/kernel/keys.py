@@ -54,7 +54,7 @@ async def create_key(tx: Tx, scope: Scope, tenant_id: int | None, name: str) -> 
 async def authenticate(header: str | None) -> Principal:
     """The principal of an `Authorization: Bearer KEY` header; raises Unauthorized. Lookups are cached for
     `key_cache_s`, which is also how long a revoked key may live on."""
-    if header is None or not header.startswith("Bearer ") or len(header) > 200:
+    if header is None or header[:7].lower() != "bearer " or len(header) > 200 or not header.isascii():
         raise Unauthorized("send your API key as 'Authorization: Bearer KEY'", code="no_key")
     digest = _digest(header[7:].strip())
     hit = _cache.get(digest)
