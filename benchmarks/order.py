@@ -90,7 +90,9 @@ async def _until_accepted(count: int) -> float:
     """Seconds until the vendor has accepted `count` purchase orders."""
     started = time.perf_counter()
     while time.perf_counter() - started < 300:
-        if await db.read_value("SELECT count(*) FROM purchase_orders WHERE status = 'accepted'") >= count:
+        async with db.uow() as tx:  # as the hub: bare readers see no tenant's rows
+            accepted = await tx.fetchval("SELECT count(*) FROM purchase_orders WHERE status = 'accepted'")
+        if accepted >= count:
             return time.perf_counter() - started
         await asyncio.sleep(0.05)
     raise AssertionError("the vendor did not accept all orders within 300 s")
