@@ -9,6 +9,7 @@ resulting class can do is read off its methods and must equal the manifest's `ca
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -92,21 +93,23 @@ def _typed(name: str, setting: manifests.Setting, value: Any) -> Any:
         raise Misconfigured(f"the setting {name!r} must be of type {setting.type}", code="bad_config")
     if setting.choices and value not in setting.choices:
         raise Misconfigured(f"the setting {name!r} must be one of {', '.join(setting.choices)}", code="bad_config")
-    if _holds_nul(value):
-        raise Misconfigured(f"the setting {name!r} holds a NUL character", code="bad_config")
+    if not _storable(value):
+        raise Misconfigured(f"the setting {name!r} holds a NUL character or a number without end", code="bad_config")
     return value
 
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
-def _holds_nul(value: Any) -> bool:
-    """Whether any text in a setting holds the one character that PostgreSQL cannot keep."""
+def _storable(value: Any) -> bool:
+    """Whether a setting holds only text and numbers that JSON in PostgreSQL can hold."""
     if isinstance(value, Mapping):
-        return any(_holds_nul(key) or _holds_nul(inner) for key, inner in value.items())
+        return all(_storable(key) and _storable(inner) for key, inner in value.items())
     if isinstance(value, list):
-        return any(map(_holds_nul, value))
-    return isinstance(value, str) and "\x00" in value
+        return all(map(_storable, value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not (isinstance(value, str) and "\x00" in value)
 
 
 _METHODS: dict[Capability, tuple[str, ...]] = {
