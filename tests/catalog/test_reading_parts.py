@@ -103,8 +103,8 @@ def test_counted_hits_overrule_the_estimate() -> None:
 
 async def test_a_read_over_a_connection_that_died_idle_is_sent_again(database: Database) -> None:
     first = await db.read_value("SELECT pg_backend_pid()")
-    async with database.engine.connect() as conn:
-        await conn.exec_driver_sql(f"SELECT pg_terminate_backend({first})")
+    async with db.uow() as tx:
+        await tx.run(f"SELECT pg_terminate_backend({first})")
     await asyncio.sleep(0.1)
     assert await db.read_value("SELECT pg_backend_pid()") != first
 
