@@ -42,9 +42,9 @@ async def database(schema: str) -> AsyncIterator[db.Database]:
     keys._cache.clear()
     tasks.install(None)
     connected = db.connect(schema, settings())
-    async with connected.engine.begin() as conn:
+    async with db.uow() as tx:
         names = ", ".join(f'"{t.name}"' for t in db.metadata.sorted_tables)
-        await conn.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+        await tx.run(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
     yield connected
     await db.disconnect()
 

@@ -1,11 +1,10 @@
 """The unit of work, and the only place where a transaction begins or ends.
 
-`async with uow() as tx` is opened by the web layer, by the outbox and by tasks; nobody else commits. A `Tx`
-gives two doors to the same transaction: SQLAlchemy Core (`tx.execute`) and the bare asyncpg connection
-(`tx.fetch`, `tx.raw` for COPY) for statements on hot paths. `tx.now` is one instant for the whole
-transaction. Row-level security reads the tenant set here (`tenant="mall:7"`); hub processes say `"*"`, and a
-transaction that says nothing sees no tenant's rows. Through the bare
-door JSONB goes in as JSON text and comes out parsed.
+`async with uow() as tx` is opened by the web layer, by the outbox and by tasks; nobody else commits. A `Tx` runs SQL
+text on the driver's own connection (`tx.fetch`, `tx.run`, `tx.copy`) and SQLAlchemy Core statements (`tx.execute`),
+all in the one transaction. `tx.now` is one instant for the whole transaction. Row-level security reads the tenant set
+here (`tenant="mall:7"`); hub processes say `"*"`, and a transaction that says nothing sees no tenant's rows. JSONB
+goes in as JSON text and comes out parsed. Why not SQLAlchemy's engine: docs/adr/0006.
 """
 
 from __future__ import annotations
@@ -16,14 +15,16 @@ from datetime import datetime
 from typing import Any, Protocol, cast
 
 import asyncpg
-from sqlalchemy import CursorResult, Executable, MetaData, text
+from sqlalchemy import MetaData
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import ClauseElement
 
 from hub.kernel import clock, tasks
 from hub.kernel.errors import Retry
 from hub.kernel.failpoints import failpoint
+from hub.kernel.pool import Writers
 from hub.kernel.readers import Readers
 from hub.kernel.settings import Settings
 
@@ -38,6 +39,7 @@ metadata = MetaData(
 )
 
 HUB = "*"  # the tenant of the hub's own processes: sees every row
+_DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 _TRANSIENT = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "53300")
 
 
@@ -48,23 +50,28 @@ class Emits(Protocol):
 
 
 class Tx:
-    """One open transaction. See the module's text for its two doors."""
+    """One open transaction."""
 
-    def __init__(self, conn: AsyncConnection, raw: asyncpg.Connection[Any], now: datetime, tenant: str) -> None:
-        self.conn = conn
+    def __init__(self, raw: asyncpg.Connection[Any], now: datetime, tenant: str) -> None:
         self.raw = raw
         self.now = now
         self.tenant = tenant
+        self._depth = 0
         self._events: list[tuple[str, str]] = []
         self._wakes: set[str] = set()
         self._after: list[Callable[[], Awaitable[None] | None]] = []
 
-    async def execute(
-        self, statement: Executable | str, params: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
-    ) -> CursorResult[Any]:
-        """Run a Core statement, or SQL text with :named parameters."""
-        stmt = text(statement) if isinstance(statement, str) else statement
-        return await self.conn.execute(stmt, params)
+    async def execute(self, statement: ClauseElement, params: Mapping[str, Any] | None = None) -> list[asyncpg.Record]:
+        """Run a Core statement (insert, update, delete, select); its rows, if it has any."""
+        compiled = statement.compile(dialect=_DIALECT, column_keys=list(params) if params else None)
+        assert isinstance(compiled, SQLCompiler)
+        values = compiled.construct_params(params)
+        convert = compiled._bind_processors
+        args = [
+            convert[name](values[name]) if name in convert else values[name]  # type: ignore[operator]
+            for name in compiled.positiontup or ()
+        ]
+        return await self.fetch(str(compiled), *args)
 
     async def fetch(self, sql: str, *args: Any) -> list[asyncpg.Record]:
         """Rows of SQL with $1 parameters, prepared once per connection by the driver."""
@@ -93,12 +100,20 @@ class Tx:
     async def savepoint(self) -> AsyncIterator[None]:
         """Undo only what happens inside when it raises; events emitted inside are forgotten too."""
         events = len(self._events)
+        self._depth += 1
+        name = f"s{self._depth}"
+        await self.raw.execute(f"SAVEPOINT {name}")
         try:
-            async with self.raw.transaction():
-                yield
+            yield
         except BaseException:
             del self._events[events:]
+            if not self.raw.is_closed():
+                await self.raw.execute(f"ROLLBACK TO {name}; RELEASE {name}")
             raise
+        else:
+            await self.raw.execute(f"RELEASE {name}")
+        finally:
+            self._depth -= 1
 
     def emit(self, *events: Emits) -> None:
         """Write events to the outbox in this same transaction."""
@@ -139,18 +154,11 @@ class Database:
             "jit": "off",
         }
         dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-        self.engine: AsyncEngine = create_async_engine(
-            make_url(url).set(drivername="postgresql+asyncpg"),
-            pool_size=settings.pool_size,
-            max_overflow=0,
-            pool_timeout=10,
-            pool_pre_ping=False,
-            connect_args={"server_settings": server_settings},
-        )
+        self.writers = Writers(dsn, settings.pool_size, server_settings)
         self.readers = Readers(dsn, settings.pool_size, server_settings)
 
     async def close(self) -> None:
-        await self.engine.dispose()
+        await self.writers.close()
         await self.readers.close()
 
 
@@ -184,19 +192,14 @@ async def uow(tenant: str = HUB) -> AsyncIterator[Tx]:
     A deadlock, lock time-out, lost connection or server shutdown surfaces as `Retry`, since the same call may
     simply be made again."""
     try:
-        async with database().engine.connect() as conn, conn.begin():
-            await conn.execute(_SET_TENANT, {"tenant": tenant})
-            raw_connection = await conn.get_raw_connection()
-            raw = cast("asyncpg.Connection[Any]", raw_connection.driver_connection)
-            tx = Tx(conn, raw, clock.now(), tenant)
+        async with database().writers.transaction(tenant) as raw:
+            tx = Tx(raw, clock.now(), tenant)
             yield tx
             await tx.flush_events()
             failpoint("uow.before_commit")
         failpoint("uow.after_commit")
-    except DBAPIError as error:
-        raise _transient(error, error.orig) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        raise _transient(error, error) from error
+        raise _transient(error) from error
     for wake in tx._wakes:
         tasks.wake(wake)
     for call in tx._after:
@@ -205,16 +208,13 @@ async def uow(tenant: str = HUB) -> AsyncIterator[Tx]:
             await pending
 
 
-_SET_TENANT = text("SELECT set_config('supplyhub.tenant', :tenant, true)")
-
-
-def _transient(error: BaseException, cause: BaseException | None) -> BaseException:
-    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+def _transient(error: Exception) -> Exception:
+    state = getattr(error, "sqlstate", None)
     if state in _TRANSIENT or (isinstance(state, str) and state.startswith("08")):
         return Retry("the database was busy or restarting; try again", code="database_busy", after=1.0)
-    if isinstance(cause, ValueError):  # the driver's DataError: a value that no column of that type can hold
+    if isinstance(error, ValueError):  # the driver's DataError: a value that no column of that type can hold
         return error
-    if isinstance(cause, OSError | asyncpg.InterfaceError) or getattr(error, "connection_invalidated", False):
+    if isinstance(error, OSError | asyncpg.InterfaceError):
         return Retry("the database cannot be reached; try again", code="database_unreachable", after=2.0)
     return error
 
@@ -225,7 +225,7 @@ async def read(sql: str, *args: Any) -> list[asyncpg.Record]:
     try:
         return await database().readers.fetch(sql, *args)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        raise _transient(error, error) from error
+        raise _transient(error) from error
 
 
 async def read_value(sql: str, *args: Any) -> Any:

@@ -5,11 +5,12 @@ connection that worked goes straight back, and one that did not is thrown away."
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
+
+from hub.kernel.pool import open_connection
 
 
 class Readers:
@@ -32,7 +33,7 @@ class Readers:
         async with self._room:
             while True:
                 fresh = not self._idle
-                connection = self._idle.pop() if self._idle else await self._connect()
+                connection = self._idle.pop() if self._idle else await open_connection(self._dsn, self._server_settings)
                 try:
                     rows = await connection.fetch(sql, *args)
                 except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
@@ -53,11 +54,6 @@ class Readers:
             connection.terminate()
         else:
             self._idle.append(connection)
-
-    async def _connect(self) -> asyncpg.Connection[Any]:
-        connection = await asyncpg.connect(self._dsn, timeout=10, server_settings=self._server_settings)
-        await connection.set_type_codec("jsonb", encoder=str, decoder=json.loads, schema="pg_catalog")
-        return connection
 
     async def close(self) -> None:
         """Close what is idle; a connection that is still reading closes when it is done."""
