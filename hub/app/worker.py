@@ -4,6 +4,7 @@ process. PostgreSQL is the queue of record, so a task carries no payload, may be
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import warnings
 from typing import Any
@@ -66,6 +67,7 @@ def run_worker(queues: list[str], concurrency: int, name: str) -> None:
 
     config = settings()
     log.configure(config)
+    os.nice(10 if queues == ["sync"] else 5)  # who waits for an answer (the web) goes first, then orders, then pulls
     urls = runtime.urls()
     broker = make_celery(urls.redis)
 
