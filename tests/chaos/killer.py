@@ -1,5 +1,5 @@
 """`kill -9`, once a second, of one of a hub's own processes. The hub's supervisor starts again what died; nothing else
-helps it."""
+helps it. A process that is still starting is passed over, since killing it interrupts no work."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ import psutil
 from hub.app.demo.scene import Scene
 
 EVERY_S = 1.0
-LIVES_S = 2.0  # a process is left alone this long, so that there is work to interrupt
-# A web process (one of those that the supervisor's child has forked, where there are several) and that child itself.
-WEB, WEB_MASTER = "web process", "web"
+AT_LEAST_S = 6.0  # a small run is spread over this long, so that some processes die in it
+WEB, WEB_MASTER = "web process", "web"  # the oldest of the processes that serve, and the one that keeps them
 
 
 class Killer:
@@ -40,12 +39,25 @@ class Killer:
     def _kill(self, name: str) -> bool:
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(self._stage.hub.pid_of("web" if name == WEB else name))
-            if name == WEB:
-                process = min(process.children(), key=psutil.Process.create_time, default=process)
-            if process.status() != psutil.STATUS_ZOMBIE and time.time() - process.create_time() > LIVES_S:
+            if name in (WEB, WEB_MASTER):  # the children are forked from a loaded program, so they serve at once
+                serving = sorted(process.children(), key=psutil.Process.create_time)
+                at_work = bool(serving) and _age(serving[0]) > 1.0
+                process = serving[0] if serving and name == WEB else process
+            else:  # a worker's pool of threads starts when the rest has
+                at_work = process.num_threads() > 2 or _age(process) > 4.0
+            if at_work and process.status() != psutil.STATUS_ZOMBIE:
                 process.kill()
                 return True
         return False
+
+
+def _age(process: psutil.Process) -> float:
+    return time.time() - process.create_time()
+
+
+async def wait_turn(started: float, number: int, total: int) -> None:
+    """Hold back the `number`-th of `total` pieces of a small run; `started` is the run's monotonic start."""
+    await asyncio.sleep(started + AT_LEAST_S * number / total - time.monotonic())
 
 
 @contextlib.asynccontextmanager

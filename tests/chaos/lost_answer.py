@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 
 from hub.app.assortment import GROCERY, SHOP
-from hub.app.demo.scene import Role, Scene, until
+from hub.app.demo.scene import Role, Scene
 from hub.app.demo.story import order
 from tests.chaos import ground, progress, street
 
@@ -35,7 +35,7 @@ async def run(n: int) -> dict[str, int]:
         await _lose(stage, _ALWAYS)
         try:
             units = await _place(mall, name, n)
-            await until(lambda: _answered(name, n), "the last answer", timeout_s=120 + n / 2, pause_s=0.3)
+            await street.until_settled(timeout_s=120 + n / 2)
         finally:
             await _lose(stage, 0)
         taken = before - await street.units(stage, *SHOPS)
@@ -54,9 +54,6 @@ async def run(n: int) -> dict[str, int]:
 _PURCHASE_ORDERS = """
 SELECT o.id AS order_id, o.status AS order_status, p.number, p.status, p.ever_unknown, p.sequence
 FROM orders o JOIN purchase_orders p ON p.order_id = o.id WHERE o.mall_order_no LIKE $1
-"""
-_ANSWERED = """
-SELECT count(*) FROM orders WHERE mall_order_no LIKE $1 AND status <> 'placed'
 """
 
 
@@ -79,12 +76,6 @@ async def _place(mall: Role, name: str, n: int) -> int:
         return units
 
     return sum(await asyncio.gather(*(one(number) for number in range(n))))
-
-
-async def _answered(name: str, n: int) -> bool:
-    known = await ground.count(_ANSWERED, f"{name}-%")
-    progress.report("orders known to be taken", known, n)
-    return known == n
 
 
 def _wrong(n: int, pos: Sequence[asyncpg.Record], books: dict[str, Any]) -> int:

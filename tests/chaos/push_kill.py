@@ -24,15 +24,14 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from hub.app.assortment import SHOP
-from hub.app.demo.scene import Scene, until
+from hub.app.demo.scene import Scene
 from hub.kernel import clock
 from tests.chaos import ground, progress, street
-from tests.chaos.killer import WEB, WEB_MASTER, killing
+from tests.chaos.killer import WEB, WEB_MASTER, killing, wait_turn
 
 FULL, SMALL = 20_000, 1_000
 LANES = 6
 BATCH = 12  # updates a request, at most
-AT_LEAST_S = 6.0  # a small run is paced, so that some processes die in it
 DRAIN_LIMIT_S = 60.0
 VICTIMS = (WEB, "flow-1", WEB, "flow-2", WEB, "flow-1", WEB_MASTER, "flow-2")
 
@@ -58,7 +57,7 @@ async def run(n: int) -> dict[str, int]:
         async with killing(stage, *VICTIMS) as killer:
             await test.push()
         stopped = time.monotonic()
-        await until(_worked_off, "working off what was pushed", timeout_s=300)
+        await street.until_settled(timeout_s=300)
         drained = time.monotonic() - stopped
         lost, doubled = await test.judge()
         return {
@@ -70,10 +69,6 @@ async def run(n: int) -> dict[str, int]:
             "sent_again": test.sent_again,
             "drained_ms": round(1000 * drained),
         }
-
-
-async def _worked_off() -> bool:
-    return await ground.count("SELECT count(*) FROM outbox WHERE status = 0") == 0
 
 
 class _Test:
@@ -132,7 +127,7 @@ class _Test:
 
         async def lane() -> None:
             for number, job in todo:
-                await asyncio.sleep(started + AT_LEAST_S * number / len(jobs) - time.monotonic())
+                await wait_turn(started, number, len(jobs))
                 await job()
                 progress.report("updates acknowledged", self.acknowledged, self.n)
 

@@ -7,18 +7,35 @@ from typing import Any
 
 import httpx
 
-from hub.app.demo.scene import Role, Scene
+from hub.app.demo.scene import Role, Scene, until
+from tests.chaos import ground
 
 PLENTY = 50_000
 
 
 async def open_shops(on: Scene, *vendors: str) -> None:
-    """Connect those of the shops that the stage does not have yet, fill their shelves, and pull them all."""
+    """Connect those of the shops that the stage does not have yet, fill their shelves, and pull them all. What earlier
+    tests ordered is answered before that."""
+    await until_settled()
     if new := [name for name in vendors if name not in on.connections]:
         await on.connect(*new)
     for vendor in vendors:
         await on.play("fill", vendor=vendor, on_hand=PLENTY)
     await on.pull(*vendors)
+
+
+async def until_settled(timeout_s: float = 120) -> None:
+    """Wait until no event is undelivered and no order waits for a vendor. Raises Misconfigured when that lasts."""
+
+    async def settled() -> bool:
+        return await ground.count(_OPEN) == 0
+
+    await until(settled, "the last vendor's answer", timeout_s, pause_s=0.3)
+
+
+_OPEN = """
+SELECT (SELECT count(*) FROM orders WHERE status = 'placed') + (SELECT count(*) FROM outbox WHERE status = 0)
+"""
 
 
 async def products(on: Scene, vendor: str) -> list[dict[str, Any]]:
