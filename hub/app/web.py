@@ -74,7 +74,9 @@ def serve() -> None:
         gunicorn = [sys.executable, "-m", "gunicorn", "hub.app.web:create_app"]
         gunicorn += ["--bind", f"{config.host}:{config.port}", "--workers", str(config.web_processes)]
         gunicorn += ["--worker-class", "aiohttp.GunicornUVLoopWebWorker", "--graceful-timeout", "20"]
-        gunicorn += ["--log-level", "warning", "--no-control-socket"]  # its default socket is one per user, not per hub
+        level = config.log_level.lower()
+        gunicorn += ["--log-level", "warning" if level in ("debug", "info") else level]
+        gunicorn += ["--no-control-socket"]  # its default socket is one per user, not per hub
         gunicorn += ["--preload"]  # a worker that died is back in a moment; connections are made after the fork
         os.execv(sys.executable, gunicorn)  # noqa: S606 - becomes gunicorn, which forwards signals to its workers
     import uvloop
