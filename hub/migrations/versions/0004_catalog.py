@@ -215,6 +215,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("listing_id", "location", name=op.f("pk_catalog_stock")),
         postgresql_with={"fillfactor": "80"},
     )
+    op.execute("ALTER TABLE catalog_products ALTER COLUMN search SET STATISTICS 1000")
 
 
 def downgrade() -> None:
