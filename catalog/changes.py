@@ -6,13 +6,14 @@ number, and one that stays open blocks nobody. What an item says is the product'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from catalog import store
 from catalog.contracts import ChangesPage
 from hub.kernel.db import HUB, Tx, uow
-from hub.kernel.errors import Malformed
+from hub.kernel.errors import Fault, Malformed
 from hub.kernel.types import public_id
 
 CHUNK = 1_000  # product ids a row of the log
@@ -59,10 +60,14 @@ async def changes_after(cursor: str | None, limit: int, views: Views) -> Changes
     return ChangesPage(items=items, next=f"{seq}.{offset}")
 
 
+_CURSOR = re.compile(r"[0-9]{1,18}\.[0-9]{1,9}")  # within the numbers that PostgreSQL holds
+
+
 def _parse(cursor: str | None) -> tuple[int, int]:
     if not cursor:
         return 1, 0
     seq, _, offset = cursor.partition(".")
-    if not (seq.isascii() and seq.isdigit() and offset.isascii() and offset.isdigit() and len(cursor) < 30):
-        raise Malformed("this is not a cursor of /changes; start without one", code="bad_cursor")
+    if not _CURSOR.fullmatch(cursor):
+        why = "this is not a cursor of /changes; start without one"
+        raise Malformed(why, code="bad_cursor", faults=(Fault("/after", why),))
     return int(seq), int(offset)
