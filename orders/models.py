@@ -68,7 +68,10 @@ class LineIn(Input):
     qty: Qty = 1
     max_price: Annotated[
         MaxPrice | None,
-        BeforeValidator(lambda value: value if value is None else _amount_alone(value)),
+        BeforeValidator(
+            lambda value: value if value is None else _amount_alone(value),
+            json_schema_input_type=MaxPrice | Price | None,
+        ),
         Field(description="An amount, or {amount, currency}"),
     ] = None
 
