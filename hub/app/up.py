@@ -17,10 +17,12 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import structlog
 
 from hub.app import runtime
+from hub.kernel import db
 from hub.kernel.embedded import die_with_parent
 from hub.kernel.errors import Misconfigured
 from hub.kernel.settings import Settings, settings
@@ -95,9 +97,10 @@ def running(say: Callable[[str], None] = lambda _line: None) -> Iterator[Hub]:
         host = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host  # noqa: S104 - compared, not bound
         hub = Hub(f"http://{host}:{port}", urls, commands(config), environment)
         try:
-            for child in hub.children:
-                _spawn(hub, child)
+            _spawn(hub, hub.children[0])  # the web first and alone: on a small machine starting all at once is slower
             _await_ready(hub)
+            for child in hub.children[1:]:
+                _spawn(hub, child)
             watcher = threading.Thread(target=_watch, args=(hub,), name="watch", daemon=True)
             watcher.start()
             yield hub
@@ -174,11 +177,28 @@ def _stop(hub: Hub) -> None:
 
 
 def _migrate(url: str) -> None:
-    """Bring the schema up to date, on a loop of its own so that callers may have one running."""
-    from hub.app.migrate import upgrade
-
+    """Bring the schema up to date, on a loop of its own so that callers may have one running. Alembic, which takes a
+    second to import, is asked only when the newest migration is not there yet."""
     with ThreadPoolExecutor(1) as own:
+        if own.submit(asyncio.run, _revision(url)).result() == NEWEST:
+            return
+        from hub.app.migrate import upgrade
+
         own.submit(asyncio.run, upgrade(url)).result()
+
+
+NEWEST = max(path.name[:4] for path in (Path(__file__).parents[1] / "migrations" / "versions").glob("[0-9]*.py"))
+
+
+async def _revision(url: str) -> str | None:
+    db.connect(url, settings())
+    try:
+        if await db.read_value("SELECT to_regclass('alembic_version')") is None:
+            return None
+        revision: str | None = await db.read_value("SELECT version_num FROM alembic_version")
+        return revision
+    finally:
+        await db.disconnect()
 
 
 def _free_port(host: str) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import structlog
 
-from hub.app.worker import make_celery
-from hub.app.worker_queues import queue_of
+if TYPE_CHECKING:
+    from celery import Celery
 
 log = structlog.get_logger()
 GATHER_S = 0.01
@@ -19,7 +20,8 @@ class Waker:
     """Sends task names to their queues without ever blocking the loop."""
 
     def __init__(self, redis_url: str) -> None:
-        self._celery = make_celery(redis_url)
+        self._url = redis_url
+        self._celery: Celery | None = None
         self._loop = asyncio.get_running_loop()
         self._pending: set[str] = set()
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="wakes")
@@ -39,7 +41,11 @@ class Waker:
         self._sender.submit(self._send, names)
 
     def _send(self, names: set[str]) -> None:
+        from hub.app.broker import make_celery, queue_of  # Celery is slow to import and the first wake-up can wait
+
         try:
+            if self._celery is None:
+                self._celery = make_celery(self._url)
             for name in names:
                 self._celery.send_task(name, queue=queue_of(name), expires=60, retry=False)
         except Exception as error:
@@ -55,4 +61,5 @@ class Waker:
         """Send what is on its way and no more."""
         self._closed = True
         await asyncio.to_thread(self._sender.shutdown)
-        self._celery.close()
+        if self._celery is not None:
+            self._celery.close()

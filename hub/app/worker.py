@@ -11,34 +11,15 @@ from typing import Any
 
 import celery.apps.worker
 import structlog
-from celery import Celery, signals
+from celery import signals
 from celery.exceptions import SecurityWarning
 
 from hub.app import runtime
-from hub.app.worker_queues import QUEUES, queue_of
+from hub.app.broker import QUEUES, make_celery
 from hub.kernel import db, log, tasks
 from hub.kernel.settings import settings
 
 logger = structlog.get_logger()
-
-
-def make_celery(redis_url: str) -> Celery:
-    """A Celery application on this broker, for sending or for working."""
-    app = Celery("supplyhub", broker=redis_url)
-    app.conf.update(
-        task_ignore_result=True,
-        task_acks_late=False,  # the queue of record is in the database; redelivery would only repeat a look
-        task_create_missing_queues=True,
-        worker_prefetch_multiplier=1,
-        worker_hijack_root_logger=False,
-        worker_redirect_stdouts=False,
-        worker_send_task_events=False,
-        broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,
-        broker_transport_options={"socket_timeout": 10, "socket_connect_timeout": 3, "retry_on_timeout": True},
-        task_routes=lambda name, *_args, **_kw: {"queue": queue_of(name)},
-    )
-    return app
 
 
 class _Loop:
@@ -140,4 +121,4 @@ def _be_quiet() -> None:
     setattr(celery.apps.worker, "safe_say", lambda *_words, **_where: None)  # noqa: B010 - it is not declared public
 
 
-__all__ = ["QUEUES", "make_celery", "run_worker"]
+__all__ = ["QUEUES", "run_worker"]
