@@ -25,10 +25,15 @@ from hub.kernel.types import Level
 from pricing import api as pricing
 from pricing.contracts import Evidence, OfferPrice, ReferenceIn
 
-# In the order of store.STAGE_COLUMNS; with the attributes these are what the digest covers.
+# With the attributes these are what the digest covers.
 _CONTENT = attrgetter(
     "vendor_sku", "title", "title_en", "brand", "model", "gtin", "kind", "mode", "category", "price", "currency",
     "shipping", "coupon", "pack", "city", "department", "image_url", "url", "description", "active",
+)  # fmt: skip
+# What is staged as it is, in the order of store.STAGE_COLUMNS.
+_STAGED = attrgetter(
+    "vendor_sku", "title", "title_en", "brand", "model", "gtin", "kind", "mode", "category", "currency", "pack",
+    "city", "department", "image_url", "url", "description", "active",
 )  # fmt: skip
 
 
@@ -174,19 +179,19 @@ async def _list(
     if not latest:
         return listed
     skus, rows = list(latest), list(latest.values())
-    digests = [marks[sku] for sku in skus]
-    known = await store.known_listings(tx, connection.id, skus, digests, [row.active for row in rows])
-    changed: list[int] = []
-    for i, (listing_id, product_id, same) in enumerate(known):
-        if listing_id is not None:
-            listed.ids[skus[i]] = listing_id
-            listed.products[listing_id] = product_id
-        if not same:
-            changed.append(i)
+    current: dict[str, int] = {}  # vendor_sku -> product id so far
+    same: set[str] = set()
+    for sku, listing_id, product_id, mark, active in await store.known_listings(tx, connection.id, skus):
+        listed.ids[sku] = listing_id
+        listed.products[listing_id] = current[sku] = product_id
+        if mark == marks[sku] and active == latest[sku].active:
+            same.add(sku)
+    changed = [i for i, sku in enumerate(skus) if sku not in same] if same else list(range(len(skus)))
     if not changed:
         return listed
     listed.changed_skus = {skus[i] for i in changed}
-    assignment = await _match(tx, [rows[i] for i in changed], [known[i]["product_id"] for i in changed])
+    befores = [current.get(skus[i]) for i in changed]
+    assignment = await _match(tx, [rows[i] for i in changed], befores)
     makers = set(assignment.makers)
     shared: dict[int, int] = {}
     for product in assignment.products:
@@ -196,13 +201,14 @@ async def _list(
     await store.stage(
         tx,
         [
-            _staged(rows[i], digests[i], product, k in makers)
+            _staged(rows[i], marks[skus[i]], product, k in makers)
             for k, (i, product) in enumerate(zip(changed, assignment.products, strict=True))
         ],
     )
     if makers:
-        await store.insert_staged_products(tx, len(makers))
-    for listing_id, sku, created in await store.upsert_staged_listings(tx, connection.id):
+        await store.insert_staged_products(tx)
+    write = store.upsert_staged_listings if listed.ids else store.insert_staged_listings
+    for listing_id, sku, created in await write(tx, connection.id):
         listed.ids[sku] = listing_id
         listed.written.add(listing_id)
         if created:
@@ -210,8 +216,7 @@ async def _list(
     missing = listed.changed_skus - listed.ids.keys()
     if missing:  # a push wrote the very same rows at this moment
         listed.ids.update(await store.listing_ids(tx, connection.id, missing))
-    for k, (i, product) in enumerate(zip(changed, assignment.products, strict=True)):
-        before = known[i]["product_id"]
+    for k, (i, before, product) in enumerate(zip(changed, befores, assignment.products, strict=True)):
         listed.products[listed.ids[skus[i]]] = product.id
         if before is not None and before != product.id:
             listed.left.add(before)
@@ -246,7 +251,8 @@ def _staged(row: ListingIn, print_: bytes, product: matching.Product, maker: boo
     sellable = row.active and (bool(row.on_hand) or row.level in (Level.IN_STOCK, Level.LIMITED))
     tokens = search_tokens(row.title, row.title_en, row.brand, row.model, row.category, row.pack)
     return (
-        *_CONTENT(row), attributes, print_, product.id, maker, product.gtin, product.brand_model, sellable, tokens,
+        *_STAGED(row), str(row.price), str(row.shipping), str(row.coupon), attributes, print_, product.id, maker,
+        product.gtin, product.brand_model, sellable, tokens,
     )  # fmt: skip
 
 

@@ -22,11 +22,16 @@ _PLACEHOLDERS = frozenset(
 _ASCII_JUNK = {i: None for i in range(128) if not chr(i).isalnum()}
 
 
-@functools.lru_cache(maxsize=65_536)
 def normal(text: str) -> str:
     """`text` with width and case folded and everything but letters, digits and marks removed."""
     if text.isascii():
-        return text.lower().translate(_ASCII_JUNK)
+        lower = text.lower()
+        return lower if lower.isalnum() else lower.translate(_ASCII_JUNK)
+    return _normal(text)
+
+
+@functools.lru_cache(maxsize=16_384)
+def _normal(text: str) -> str:
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     kept = "".join(c for c in folded if c.isalnum() or unicodedata.category(c)[0] == "M")
     return unicodedata.normalize("NFKC", kept)  # what stood apart may compose now

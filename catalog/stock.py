@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from catalog import changes, store
 from catalog.contracts import Oversold, ReserveLine, Shortage
 from catalog.store import shelf
+from catalog.store.literals import integers, texts
 from connectors.contracts import StockReport
 from hub.kernel import metrics
 from hub.kernel.db import Tx
@@ -138,7 +139,8 @@ def _waves(figures: Sequence[Figure]) -> list[list[int]]:
     """Indexes of `figures` in locking order, split so that no wave names a row twice and older reports go first."""
     keys = {(f.listing_id, f.location) for f in figures}
     if len(keys) == len(figures):
-        return [sorted(range(len(figures)), key=lambda i: figures[i][:2])] if figures else []
+        order = [f[:2] for f in figures]
+        return [sorted(range(len(figures)), key=order.__getitem__)] if figures else []
     rows: dict[tuple[int, str], list[int]] = defaultdict(list)
     for i, f in enumerate(figures):
         rows[f.listing_id, f.location].append(i)
@@ -157,24 +159,26 @@ def _waves(figures: Sequence[Figure]) -> list[list[int]]:
 
 
 async def _apply_wave(tx: Tx, figures: Sequence[Figure], wave: list[int], outcome: Outcome, all_new: bool) -> None:
-    listing_ids, locations, on_hands, levels, versions, times = zip(*(figures[i] for i in wave), strict=True)
-    levels = tuple(_level(on_hand, level) for on_hand, level in zip(on_hands, levels, strict=True))
-    args = (listing_ids, locations, on_hands, levels, versions, times, tx.now)
-    made: set[int] = set()
-    locked = 0 if all_new else await tx.fetchval(shelf.LOCK, listing_ids, locations)
-    if locked < len(wave):
-        made = {row[0] for row in await tx.fetch(shelf.FIRST, *args)}
-        for n in made:
-            i = wave[n - 1]
-            outcome.results[i] = APPLIED
-            outcome.changed.add(figures[i].listing_id)
-            if levels[n - 1] != Level.OUT:
-                outcome.flipped.add(figures[i].listing_id)
-        if len(made) == len(wave):
-            return
-        if locked + len(made) < len(wave):  # somebody else made the row between our two statements
-            await tx.fetchval(shelf.LOCK, listing_ids, locations)
-    for row in await tx.fetch(shelf.APPLY, *args):
+    rows = [figures[i] for i in wave]
+    columns = _columns(rows)
+    if all_new:
+        await tx.run(shelf.FIRST_OF_NEW, *columns, tx.now)
+        made: Collection[int] = range(len(wave))
+    else:
+        locked = await tx.fetchval(shelf.LOCK, *columns[:2])
+        made = []
+        if locked < len(wave):
+            made = [row[0] - 1 for row in await tx.fetch(shelf.FIRST, *columns, tx.now)]
+            if locked + len(made) < len(wave):  # somebody else made the row between our two statements
+                await tx.fetchval(shelf.LOCK, *columns[:2])
+    for n in made:
+        outcome.results[wave[n]] = APPLIED
+        outcome.changed.add(rows[n].listing_id)
+        if _level(rows[n].on_hand, rows[n].level) != Level.OUT:
+            outcome.flipped.add(rows[n].listing_id)
+    if len(made) == len(wave):
+        return
+    for row in await tx.fetch(shelf.APPLY, *columns, tx.now):
         n, listing_id, location, applied, flipped, oversold, on_hand, reserved = row
         outcome.results[wave[n - 1]] = APPLIED if applied else STALE
         if applied:
@@ -183,6 +187,25 @@ async def _apply_wave(tx: Tx, figures: Sequence[Figure], wave: list[int], outcom
             outcome.flipped.add(listing_id)
         if oversold:
             tx.emit(Oversold(listing_id=listing_id, location=location, on_hand=on_hand, reserved=reserved))
+
+
+def _columns(rows: Sequence[Figure]) -> tuple[Any, ...]:
+    """Reports as the columns that the shelf's statements take: what is the same for all of them comes once."""
+    listing_ids, locations, on_hands, levels, versions, times = zip(*rows, strict=True)
+    return (
+        integers(listing_ids),
+        texts(_once(locations)),
+        integers(on_hands),
+        [_level(o, v) if o is None else None for o, v in zip(on_hands, levels, strict=True)]
+        if None in on_hands
+        else [],
+        integers(versions if any(v is not None for v in versions) else ()),
+        _once(times),
+    )
+
+
+def _once(values: Sequence[Any]) -> Sequence[Any]:
+    return values[:1] if values.count(values[0]) == len(values) else values
 
 
 def _level(on_hand: int | None, level: str | None) -> str:

@@ -6,6 +6,7 @@ from catalog.store.bulk import (
     active_digests,
     adopt_keys,
     find_products,
+    insert_staged_listings,
     insert_staged_products,
     known_listings,
     listing_ids,
@@ -30,10 +31,11 @@ from catalog.store.products import (
     slot_rows,
     unsequenced_changes,
 )
-from catalog.store.tables import change_log, feeds, holds, listings, movements, products, run_pages, slots, stock
+from catalog.store.tables import DDL, change_log, feeds, holds, listings, movements, products, run_pages, slots, stock
 
 __all__ = [
     "CANNOT_HOLD",
+    "DDL",
     "STAGE_COLUMNS",
     "active_digests",
     "add_changes",
@@ -47,6 +49,7 @@ __all__ = [
     "find_products",
     "forget_run",
     "holds",
+    "insert_staged_listings",
     "insert_staged_products",
     "known_listings",
     "listing_ids",

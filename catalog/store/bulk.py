@@ -4,12 +4,14 @@ new products meet without a deadlock."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 
+from catalog.store.literals import integers, texts
 from hub.kernel.db import Tx, read
 from hub.kernel.errors import Retry
 
@@ -23,50 +25,58 @@ CANNOT_HOLD = (
 
 _TEXTS = "kind, mode, title, title_en, brand, model, category, city, department, image_url, description, attributes"
 STAGE_COLUMNS = (
-    "vendor_sku", "title", "title_en", "brand", "model", "gtin", "kind", "mode", "category", "price", "currency",
-    "shipping", "coupon", "pack", "city", "department", "image_url", "url", "description", "active",
+    "vendor_sku", "title", "title_en", "brand", "model", "gtin", "kind", "mode", "category", "currency", "pack",
+    "city", "department", "image_url", "url", "description", "active", "price", "shipping", "coupon",
     "attributes", "digest", "product_id", "fresh", "product_gtin", "product_brand_model", "sellable", "tokens",
 )  # fmt: skip
 
 _STAGE = """
 CREATE TEMP TABLE IF NOT EXISTS catalog_stage (
   vendor_sku text, title text, title_en text, brand text, model text, gtin text, kind text, mode text, category text,
-  price numeric, currency text, shipping numeric, coupon numeric, pack text, city text, department text,
-  image_url text, url text, description text, active boolean, attributes text, digest bytea, product_id bigint,
+  currency text, pack text, city text, department text, image_url text, url text, description text, active boolean,
+  price text, shipping text, coupon text, attributes text, digest bytea, product_id bigint,
   fresh boolean, product_gtin text, product_brand_model text, sellable boolean, tokens text) ON COMMIT DROP;
 TRUNCATE catalog_stage
 """
 
-_KNOWN = """
-SELECT l.id, l.product_id, l.digest = g.digest AND l.active = g.active AS same
-FROM unnest($2::text[], $3::bytea[], $4::boolean[]) WITH ORDINALITY AS g(sku, digest, active, n)
-LEFT JOIN catalog_listings l ON l.connection_id = $1 AND l.vendor_sku = g.sku
-ORDER BY g.n
-"""
+# Amounts are staged as text: the driver takes longer to encode a numeric than the server to read one.
+_STAGED = (
+    "vendor_sku, title, title_en, brand, model, gtin, kind, mode, category, currency, pack, city, department, "
+    "image_url, url, description, active, digest, product_id"
+)
+_LISTED = f"connection_id, {_STAGED}, price, shipping, coupon, attributes, created_at, updated_at"
+_FROM_STAGE = (
+    f"SELECT $1, {_STAGED}, price::numeric, shipping::numeric, coupon::numeric, attributes::jsonb, $2::timestamptz, "  # noqa: S608
+    "$2 FROM catalog_stage ORDER BY vendor_sku"
+)
 
 
-async def known_listings(
-    tx: Tx, connection_id: int, skus: Sequence[str], digests: Sequence[bytes], actives: Sequence[bool]
-) -> list[asyncpg.Record]:
-    """For each SKU in order: its id and product_id (None when new) and whether its content is the same."""
-    return await tx.fetch(_KNOWN, connection_id, skus, digests, actives)
+async def known_listings(tx: Tx, connection_id: int, skus: Sequence[str]) -> list[asyncpg.Record]:
+    """(vendor_sku, id, product_id, digest, active) of those of these SKUs that are listed."""
+    return await tx.fetch(
+        "SELECT l.vendor_sku, l.id, l.product_id, l.digest, l.active FROM unnest($2::text::text[]) AS k(vendor_sku) "
+        "JOIN catalog_listings l ON l.connection_id = $1 AND l.vendor_sku = k.vendor_sku",
+        connection_id,
+        texts(skus),
+    )
 
 
 async def active_digests(connection_id: int, skus: Sequence[str]) -> list[asyncpg.Record]:
     """(vendor_sku, id, digest) of the active ones among these listings; read outside any transaction."""
     return await read(
-        "SELECT vendor_sku, id, digest FROM catalog_listings "
-        "WHERE connection_id = $1 AND vendor_sku = ANY($2::text[]) AND active",
+        "SELECT l.vendor_sku, l.id, l.digest FROM unnest($2::text::text[]) AS k(vendor_sku) "
+        "JOIN catalog_listings l ON l.connection_id = $1 AND l.vendor_sku = k.vendor_sku WHERE l.active",
         connection_id,
-        skus,
+        texts(skus),
     )
 
 
 async def listing_ids(tx: Tx, connection_id: int, skus: Iterable[str]) -> dict[str, int]:
     rows = await tx.fetch(
-        "SELECT vendor_sku, id FROM catalog_listings WHERE connection_id = $1 AND vendor_sku = ANY($2::text[])",
+        "SELECT l.vendor_sku, l.id FROM unnest($2::text::text[]) AS k(vendor_sku) "
+        "JOIN catalog_listings l ON l.connection_id = $1 AND l.vendor_sku = k.vendor_sku",
         connection_id,
-        list(skus),
+        texts(list(skus)),
     )
     return {row[0]: row[1] for row in rows}
 
@@ -92,22 +102,28 @@ async def find_products(
     """(id, gtin, brand_model) of products that carry one of the keys or ids; a product may come twice."""
     return await tx.fetch(
         """
-        SELECT id, gtin, brand_model FROM catalog_products WHERE gtin = ANY($1::text[])
-        UNION ALL SELECT id, gtin, brand_model FROM catalog_products WHERE brand_model = ANY($2::text[])
-        UNION ALL SELECT id, gtin, brand_model FROM catalog_products WHERE id = ANY($3::bigint[])
+        SELECT p.id, p.gtin, p.brand_model FROM unnest($1::text::text[]) AS k(gtin) JOIN catalog_products p USING (gtin)
+        UNION ALL SELECT p.id, p.gtin, p.brand_model
+          FROM unnest($2::text::text[]) AS k(brand_model) JOIN catalog_products p USING (brand_model)
+        UNION ALL SELECT p.id, p.gtin, p.brand_model
+          FROM unnest($3::text::bigint[]) AS k(id) JOIN catalog_products p USING (id)
         """,
-        list(gtins),
-        list(brand_models),
-        list(ids),
+        texts(list(gtins)),
+        texts(list(brand_models)),
+        integers(ids),
     )
 
 
 async def product_numbers(tx: Tx, count: int) -> list[int]:
     """Fresh product ids."""
-    rows = await tx.fetch(
-        "SELECT nextval(pg_get_serial_sequence('catalog_products', 'id')) FROM generate_series(1, $1)", count
+    found: list[int] = await tx.fetchval(
+        """
+        SELECT array_agg(nextval(s.name)) FROM generate_series(1, $1),
+          (SELECT pg_get_serial_sequence('catalog_products', 'id')::regclass AS name OFFSET 0) s
+        """,
+        count,
     )
-    return [row[0] for row in rows]
+    return found
 
 
 async def stage(tx: Tx, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -116,38 +132,55 @@ async def stage(tx: Tx, rows: Sequence[tuple[Any, ...]]) -> None:
     await tx.copy("catalog_stage", STAGE_COLUMNS, rows)
 
 
-async def insert_staged_products(tx: Tx, expected: int) -> None:
+async def insert_staged_products(tx: Tx) -> None:
     """Make the products of `fresh` staged rows. Raises Retry when another transaction made one of them first: a
     second try finds and joins it."""
-    made = await tx.run(
-        f"""
-        INSERT INTO catalog_products (id, gtin, brand_model, {_TEXTS}, price, currency, listed, sellable, search,
-          created_at, updated_at) OVERRIDING SYSTEM VALUE
-        SELECT product_id, product_gtin, product_brand_model, kind, mode, title, title_en, brand, model, category, city,
-          department, image_url, description, attributes::jsonb, price, currency, active, sellable,
-          tokens::tsvector, $1, $1
-        FROM catalog_stage WHERE fresh ORDER BY product_gtin, product_brand_model, product_id
-        ON CONFLICT DO NOTHING
-        """,  # noqa: S608
-        tx.now,
-    )
-    if made != expected:
-        raise Retry("another vendor brought the same product at this moment; try again", code="raced", after=0.05)
+    with _unrivalled():
+        await tx.run(_MAKE_PRODUCTS, tx.now)
+
+
+_MAKE_PRODUCTS = f"""
+INSERT INTO catalog_products (id, gtin, brand_model, {_TEXTS}, price, currency, listed, sellable, search,
+  created_at, updated_at) OVERRIDING SYSTEM VALUE
+SELECT product_id, product_gtin, product_brand_model, kind, mode, title, title_en, brand, model, category, city,
+  department, image_url, description, attributes::jsonb, price::numeric, currency, active, sellable,
+  tokens::tsvector, $1::timestamptz, $1
+FROM catalog_stage WHERE fresh ORDER BY product_gtin, product_brand_model, product_id
+"""  # noqa: S608
+
+
+@contextlib.contextmanager
+def _unrivalled() -> Iterator[None]:
+    """A unique key that another transaction took first means: look again, it is there now. (A plain INSERT that fails
+    is a third cheaper than one that is ready for a conflict, and there hardly ever is one.)"""
+    try:
+        yield
+    except asyncpg.UniqueViolationError as error:
+        raise Retry(
+            "another transaction brought the same thing at this moment; try again", code="raced", after=0.05
+        ) from error
+
+
+async def insert_staged_listings(tx: Tx, connection_id: int) -> list[asyncpg.Record]:
+    """Write the staged listings, none of which is there yet; returns (id, vendor_sku, created) of each. Raises Retry
+    when a push brought one of them first."""
+    with _unrivalled():
+        return await tx.fetch(
+            f"INSERT INTO catalog_listings ({_LISTED}) {_FROM_STAGE} RETURNING id, vendor_sku, true AS created",
+            connection_id,
+            tx.now,
+        )
 
 
 async def upsert_staged_listings(tx: Tx, connection_id: int) -> list[asyncpg.Record]:
     """Write the staged listings that differ; returns (id, vendor_sku, created) of those written."""
-    columns = (
-        "vendor_sku, title, title_en, brand, model, gtin, kind, mode, category, price, currency, shipping, coupon, "
-        "pack, city, department, image_url, url, description, active, digest, product_id"
-    )
-    sets = ", ".join(f"{c} = excluded.{c}" for c in columns.split(", ")[1:])
+    columns = [c for c in _LISTED.split(", ") if c not in ("connection_id", "vendor_sku", "created_at")]
+    sets = ", ".join(f"{c} = excluded.{c}" for c in columns)
     return await tx.fetch(
         f"""
-        INSERT INTO catalog_listings AS l (connection_id, {columns}, attributes, created_at, updated_at)
-        SELECT $1, {columns}, attributes::jsonb, $2, $2 FROM catalog_stage ORDER BY vendor_sku
+        INSERT INTO catalog_listings AS l ({_LISTED}) {_FROM_STAGE}
         ON CONFLICT (connection_id, vendor_sku) DO UPDATE
-          SET {sets}, attributes = excluded.attributes, updated_at = excluded.updated_at
+          SET {sets}
           WHERE (l.digest, l.active, l.product_id) IS DISTINCT FROM
                 (excluded.digest, excluded.active, excluded.product_id)
         RETURNING id, vendor_sku, xmax = 0 AS created
@@ -180,7 +213,7 @@ async def adopt_keys(tx: Tx, products: Sequence[tuple[int, str | None, str | Non
     """Give products the keys (gtin, brand_model) that a listing of theirs brought and they did not have. Raises
     Retry when another transaction gave the same key to another product first."""
     ids, gtins, brand_models = zip(*products, strict=True)
-    try:
+    with _unrivalled():
         await tx.run(
             """
             UPDATE catalog_products p SET gtin = coalesce(p.gtin, a.gtin), brand_model = coalesce(p.brand_model, a.bm)
@@ -190,10 +223,6 @@ async def adopt_keys(tx: Tx, products: Sequence[tuple[int, str | None, str | Non
             gtins,
             brand_models,
         )
-    except asyncpg.UniqueViolationError as error:
-        raise Retry(
-            "another vendor brought the same product at this moment; try again", code="raced", after=0.05
-        ) from error
 
 
 async def put_slots(

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
+from catalog.store.literals import integers
 from hub.kernel.db import Tx
 
 
@@ -46,10 +47,10 @@ async def add_run_page(tx: Tx, run_id: int, listing_ids: Sequence[int], captured
     await tx.run(
         """
         INSERT INTO catalog_run_pages (run_id, page_no, listing_ids, captured_at)
-        SELECT $1, coalesce(max(page_no), 0) + 1, $2, $3 FROM catalog_run_pages WHERE run_id = $1
+        SELECT $1, coalesce(max(page_no), 0) + 1, $2::text::bigint[], $3 FROM catalog_run_pages WHERE run_id = $1
         """,
         run_id,
-        listing_ids,
+        integers(listing_ids),
         captured_at,
     )
 

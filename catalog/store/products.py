@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import asyncpg
 
+from catalog.store.literals import integers
 from hub.kernel.db import Tx
 
 
@@ -82,7 +83,9 @@ _SEQUENCER = 7_301_944_020_331_001  # the advisory lock under which changes get 
 
 
 async def add_changes(tx: Tx, product_ids: Sequence[int]) -> None:
-    await tx.run("INSERT INTO catalog_changes (product_ids, at) VALUES ($1, $2)", product_ids, tx.now)
+    await tx.run(
+        "INSERT INTO catalog_changes (product_ids, at) VALUES ($1::text::bigint[], $2)", integers(product_ids), tx.now
+    )
 
 
 async def unsequenced_changes(tx: Tx) -> bool:

@@ -13,17 +13,32 @@ GUARD = (
     "ELSE s.on_hand - s.reserved - s.buffer >= w.quantity END)"
 )
 
-_GIVEN = (
-    "given AS (SELECT * FROM unnest($1::bigint[], $2::text[], $3::int[], $4::text[], $5::bigint[], $6::timestamptz[]) "
-    "WITH ORDINALITY AS g(listing_id, location, on_hand, level, version, reported_at, n))"
-)
+# Reports come as columns: the listing of each; the rest is one value for all of them, one each, or (counts, levels,
+# versions) none at all. A count says its level.
+_GIVEN = """given AS MATERIALIZED (
+  SELECT g.listing_id, coalesce(g.location, ($2::text::text[])[1]) AS location, g.on_hand,
+    coalesce(g.level, CASE WHEN g.on_hand > 0 THEN 'in_stock' ELSE 'out' END) AS level, g.version,
+    coalesce(g.reported_at, ($6::timestamptz[])[1]) AS reported_at, g.n
+  FROM unnest($1::text::bigint[], $2::text::text[], $3::text::int[], $4::text[], $5::text::bigint[], $6::timestamptz[])
+    WITH ORDINALITY AS g(listing_id, location, on_hand, level, version, reported_at, n))"""
 
 LOCK = """
 SELECT count(*) FROM (
-  SELECT 1 FROM catalog_stock s JOIN unnest($1::bigint[], $2::text[]) AS g(listing_id, location)
-    ON s.listing_id = g.listing_id AND s.location = g.location
+  SELECT 1 FROM (SELECT g.listing_id, coalesce(g.location, ($2::text::text[])[1]) AS location
+                 FROM unnest($1::text::bigint[], $2::text::text[]) AS g(listing_id, location)) g
+  JOIN catalog_stock s ON s.listing_id = g.listing_id AND s.location = g.location
   ORDER BY s.listing_id, s.location FOR UPDATE OF s) AS locked
 """
+
+# The first reports about listings that this transaction has made: nobody else can have written these rows.
+FIRST_OF_NEW = f"""
+WITH {_GIVEN},
+made AS (
+  INSERT INTO catalog_stock (listing_id, location, on_hand, level, version, reported_at)
+  SELECT g.listing_id, g.location, g.on_hand, g.level, g.version, g.reported_at FROM given g)
+INSERT INTO catalog_movements (listing_id, location, cause, on_hand_change, reserved_change, at)
+SELECT listing_id, location, 'report', on_hand, 0, $7::timestamptz FROM given WHERE on_hand > 0
+"""  # noqa: S608
 
 FIRST = f"""
 WITH {_GIVEN},
@@ -59,13 +74,14 @@ consumed AS (
   RETURNING h.id, h.listing_id, h.location, h.quantity),
 eaten AS (SELECT listing_id, location, sum(quantity)::int AS quantity FROM consumed GROUP BY 1, 2),
 after AS (
-  SELECT j.*, j.reserved - coalesce(e.quantity, 0) AS left_reserved, e.quantity IS NOT NULL AS ate
+  SELECT j.*, j.reserved - coalesce(e.quantity, 0) AS left_reserved, e.quantity IS NOT NULL AS ate,
+    CASE WHEN j.on_hand IS NULL THEN j.level <> 'out'
+         ELSE j.on_hand - j.reserved + coalesce(e.quantity, 0) - j.buffer > 0 END AS can_sell
   FROM judged j LEFT JOIN eaten e ON e.listing_id = j.listing_id AND e.location = j.location),
 written AS (
   UPDATE catalog_stock s SET on_hand = a.on_hand, level = a.level, reserved = a.left_reserved, frozen = false,
     version = coalesce(a.version, s.version), reported_at = a.reported_at
-  FROM after a WHERE a.newer AND s.listing_id = a.listing_id AND s.location = a.location
-  RETURNING s.listing_id, s.location, {SELLABLE.format("s")} AS can_sell),
+  FROM after a WHERE a.newer AND s.listing_id = a.listing_id AND s.location = a.location),
 ledger AS (
   INSERT INTO catalog_movements (listing_id, location, cause, on_hand_change, reserved_change, hold_id, at)
   SELECT listing_id, location, 'report', coalesce(on_hand, 0) - coalesce(old_on_hand, 0), 0, NULL, $7
@@ -73,9 +89,9 @@ ledger AS (
   UNION ALL
   SELECT listing_id, location, 'consume', 0, -quantity, id, $7 FROM consumed)
 SELECT a.n::int, a.listing_id, a.location, a.newer AS applied,
-  a.newer AND w.can_sell <> a.could_sell AS flipped,
+  a.newer AND a.can_sell <> a.could_sell AS flipped,
   a.newer AND NOT a.same_figure AND a.on_hand < a.left_reserved AS oversold, a.on_hand, a.left_reserved
-FROM after a LEFT JOIN written w ON w.listing_id = a.listing_id AND w.location = a.location
+FROM after a
 WHERE (a.newer AND NOT (a.same_figure AND NOT a.frozen AND NOT a.ate))
    OR (NOT a.newer AND NOT (a.same_stamp AND a.same_figure))
 """  # noqa: S608 - constant text

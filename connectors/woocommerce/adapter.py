@@ -22,6 +22,7 @@ _ELSEWHERE = {
     "external": "an external product is sold on another site and cannot be ordered here",
 }
 _UNSORTED = frozenset({"uncategorized", "未分类"})
+_SCALAR = (str, int)
 
 
 class Adapter(PullsByManifest, ReceivesByManifest, TakesOrders):
@@ -100,9 +101,10 @@ class Adapter(PullsByManifest, ReceivesByManifest, TakesOrders):
         keys, brand_names = self._prepare()
         meta: dict[str, Any] = {}
         for entry in record.get("meta_data") or ():
-            if isinstance(entry, dict):
-                ours, value = keys.get(str(entry.get("key"))), entry.get("value")
-                if ours is not None and isinstance(value, str | int):
+            if entry.__class__ is dict:
+                key = entry.get("key")
+                ours = keys.get(key if key.__class__ is str else str(key))
+                if ours is not None and isinstance(value := entry.get("value"), _SCALAR):
                     meta[ours] = value
         record["_meta"] = meta
         if not record.get("sku"):
@@ -113,16 +115,16 @@ class Adapter(PullsByManifest, ReceivesByManifest, TakesOrders):
             record.get("status", "publish") == "publish" and record.get("purchasable", True) is not False
         )
         for category in record.get("categories") or ():
-            name = category.get("name") if isinstance(category, dict) else None
+            name = category.get("name") if category.__class__ is dict else None
             if name and str(name).lower() not in _UNSORTED:
                 record["_category"] = name
                 break
         for image in record.get("images") or ():
-            if isinstance(image, dict) and image.get("src"):
+            if image.__class__ is dict and image.get("src"):
                 record["_image"] = image["src"]
                 break
         for brand in record.get("brands") or ():
-            if isinstance(brand, dict) and brand.get("name"):
+            if brand.__class__ is dict and brand.get("name"):
                 record["_brand"] = brand["name"]
                 break
         attributes = record.get("attributes")
