@@ -9,6 +9,7 @@ import contextlib
 import random
 import time
 import uuid
+from collections.abc import Mapping
 
 import httpx
 
@@ -61,7 +62,7 @@ async def _place(mall: Role, name: str, n: int) -> dict[str, str]:
     return answers
 
 
-async def _answered(mall: Role, body: dict[str, object]) -> str:
+async def _answered(mall: Role, body: Mapping[str, object]) -> str:
     key = uuid.uuid4().hex
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -106,7 +107,8 @@ async def _violations(stage: Scene, name: str, answers: dict[str, str], before: 
     not_once = sum(1 for number in {*accepted, *living} if living.get(number, 0) != (number in accepted))
     bought = await ground.count(_BOUGHT, f"{name}-%")
     taken = before - await street.units(stage, *SHOPS)
+    oversold = int(books["oversold"])
     async with db.uow() as tx:
         broken = sum(1 for holds in (await orders.api.invariants(tx)).values() if not holds)
     dead = await ground.count("SELECT count(*) FROM outbox WHERE status = 2")
-    return differing + not_once + books["oversold"] + abs(taken - bought) + await ground.drift() + broken + dead
+    return differing + not_once + oversold + abs(taken - bought) + await ground.drift() + broken + dead
