@@ -30,9 +30,9 @@ from catalog.batching import Batch
 from connectors.contracts import ListingIn, SlotIn
 from hub.app import wiring
 from hub.app.web import _problems
-from hub.kernel import events, keys, store
+from hub.kernel import db, events, keys, store, tasks
 from hub.kernel.db import metadata, uow
-from hub.kernel.settings import settings
+from hub.kernel.settings import reset_settings, settings
 from hub.kernel.web import application
 
 SHARED_GTIN = "6901234567892"
@@ -96,6 +96,10 @@ class World:
         self.revoked: dict[str, str] = {}
         self.ids: dict[str, str] = {}  # of what belongs to nobody: products, listings, cases, clinics
         self.deals: list[Deal] = []
+
+    @property
+    def tenants(self) -> list[Tenant]:
+        return [*self.malls.values(), *self.vendors.values()]
 
     # -- calling
 
@@ -167,14 +171,33 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def application_of(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TestClient[Any, Any]]:
+async def living_world(schema: str) -> AsyncIterator[World]:
+    """The world on an empty database, for all tests of a module: building it for each would take longer than they do.
+    They leave each other's things alone; what uses things up comes last."""
+    reset_settings()
+    keys._cache.clear()
+    tasks.install(None)
+    db.connect(schema, settings())
+    names = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
+    try:
+        async with uow() as tx:
+            await tx.run(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+        async with serving() as client:
+            yield await build(client)
+    finally:
+        await db.disconnect()
+
+
+@contextlib.asynccontextmanager
+async def serving() -> AsyncIterator[TestClient[Any, Any]]:
     """The application as `create_app` makes it, on the test's database; its streams end after one look."""
-    monkeypatch.setattr(catalog.web, "STREAM_S", 0.0)
     pricing.api.count_live_listings_with(catalog.api.live_listings)
     pricing.api.forget_held()
     app = application(wiring.ROUTES, body_limit=settings().body_limit_bytes, middlewares=[_problems])
-    async with TestClient(TestServer(app, access_log=None), cookie_jar=None) as client:
-        yield client
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalog.web, "STREAM_S", 0.0)
+        async with TestClient(TestServer(app, access_log=None), cookie_jar=None) as client:
+            yield client
 
 
 def pushed_product(sku: str, title: str) -> bytes:

@@ -20,8 +20,8 @@ from hub.app.operations import api_document
 from tests.app.api_calls import WAYS, Request, caller_of, operations, request
 from tests.app.api_world import World
 
-FIELD_TRIES = 24  # per operation, out of every field times every value
-QUERY_TRIES = 12
+FIELD_TRIES = 14  # per operation, out of every field times every value
+QUERY_TRIES = 8
 DEEP = 20_000
 
 # Pieces of JSON text, since much of what is hostile cannot be written by a JSON library.

@@ -13,9 +13,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from hub.app.operations import api_document
-from hub.kernel.db import Database
 from tests.app.api_calls import WAYS, caller_of, operations, request
-from tests.app.api_world import SHARED_GTIN, SHARED_SKU, Reply, World, application_of, build
+from tests.app.api_world import SHARED_GTIN, SHARED_SKU, Reply, World, living_world
 
 # What is fixed because others depend on it: paths, and the parameters and fields that stand beside them.
 FIXED: dict[str, set[str]] = {
@@ -67,10 +66,10 @@ FIXED: dict[str, set[str]] = {
 }  # fmt: skip
 
 
-@pytest.fixture
-async def world(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    async with application_of(monkeypatch) as client:
-        yield await build(client)
+@pytest.fixture(scope="module")
+async def world(schema: str) -> AsyncIterator[World]:
+    async with living_world(schema) as made:
+        yield made
 
 
 def schema_at(schema: Mapping[str, Any]) -> dict[str, Any]:
