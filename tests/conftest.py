@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ def servers() -> Iterator[Embedded]:
     embedded.start()
     yield embedded
     embedded.stop()
+    shutil.rmtree(_dir, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -91,4 +91,4 @@ async def _contradictions(tallies: list[Tally]) -> int:
     )
     standing = {row["vendor_sku"]: (row["version"], row["on_hand"]) for row in rows}
     lost = sum(1 for sku, told in newest.items() if standing[sku] != told)
-    return drift + unseen + holds + lost
+    return drift + unseen + int(invented) + lost
