@@ -64,8 +64,9 @@ async def known_listings(tx: Tx, connection_id: int, skus: Sequence[str]) -> lis
 async def active_digests(connection_id: int, skus: Sequence[str]) -> list[asyncpg.Record]:
     """(vendor_sku, id, digest) of the active ones among these listings; read outside any transaction."""
     return await read(
-        "SELECT l.vendor_sku, l.id, l.digest FROM unnest($2::text::text[]) AS k(vendor_sku) "
-        "JOIN catalog_listings l ON l.connection_id = $1 AND l.vendor_sku = k.vendor_sku WHERE l.active",
+        # A join would be planned for good while the first pull finds an empty table, and then read all of it each time.
+        "SELECT vendor_sku, id, digest FROM catalog_listings "
+        "WHERE connection_id = $1 AND vendor_sku = ANY($2::text::text[]) AND active",
         connection_id,
         texts(skus),
     )
