@@ -78,10 +78,8 @@ async def _contradictions(tallies: list[Tally]) -> int:
     drift = await ground.drift()
     async with db.uow() as tx:
         unseen = abs(len(await api.drift(tx)) - drift)
-    kept = (await ground.rows("SELECT count(*) AS holds, coalesce(sum(quantity), 0)::int AS units FROM catalog_holds"))[
-        0
-    ]
-    holds = abs(kept["holds"] - sum(t.granted for t in tallies)) + abs(kept["units"] - sum(t.units for t in tallies))
+    [(granted, units)] = await ground.rows("SELECT count(*), coalesce(sum(quantity), 0)::int FROM catalog_holds")
+    invented = abs(granted - sum(t.granted for t in tallies)) + abs(units - sum(t.units for t in tallies))
     newest: dict[str, tuple[int, int]] = {}
     for tally in tallies:
         for sku, told in tally.newest.items():
