@@ -23,7 +23,7 @@ from connectors import manifest as manifests
 from connectors.calling import Caller
 from connectors.contracts import Capability
 from connectors.manifest import Manifest
-from hub.kernel.errors import Misconfigured
+from hub.kernel.errors import Fault, Misconfigured
 
 Known = Callable[[Sequence[str]], Awaitable[Mapping[str, bytes]]]
 """Given the SKUs of one page: the digests kept with their listings (absent: not known). See contracts.Page."""
@@ -69,13 +69,13 @@ def settle(manifest: Manifest, config: Mapping[str, Any]) -> dict[str, Any]:
     plain = {name: setting for name, setting in manifest.config.items() if not setting.secret}
     unknown = set(config) - set(plain)
     if unknown:
-        raise Misconfigured(f"{manifest.id} has no setting {', '.join(sorted(unknown))}", code="bad_config")
+        raise _bad(f"{manifest.id} has no setting {', '.join(sorted(unknown))}", *sorted(unknown))
     settled: dict[str, Any] = {}
     for name, setting in plain.items():
         value = config.get(name, setting.default)
         if value is None or value == "":
             if setting.required:
-                raise Misconfigured(f"{manifest.id} needs the setting {name!r}", code="bad_config")
+                raise _bad(f"{manifest.id} needs the setting {name!r}", name)
             settled[name] = setting.default
             continue
         settled[name] = _typed(name, setting, value)
@@ -90,12 +90,18 @@ def _typed(name: str, setting: manifests.Setting, value: Any) -> Any:
         value = value == "true"
     fits = isinstance(value, kinds[setting.type]) and not (setting.type == "integer" and isinstance(value, bool))
     if not fits:
-        raise Misconfigured(f"the setting {name!r} must be of type {setting.type}", code="bad_config")
+        raise _bad(f"the setting {name!r} must be of type {setting.type}", name)
     if setting.choices and value not in setting.choices:
-        raise Misconfigured(f"the setting {name!r} must be one of {', '.join(setting.choices)}", code="bad_config")
+        raise _bad(f"the setting {name!r} must be one of {', '.join(setting.choices)}", name)
     if not _storable(value):
-        raise Misconfigured(f"the setting {name!r} holds a NUL character or a number without end", code="bad_config")
+        raise _bad(f"the setting {name!r} holds a NUL character or a number without end", name)
     return value
+
+
+def _bad(detail: str, *names: str) -> Misconfigured:
+    """Settings at fault, each with the pointer at which a request carries it."""
+    pointers = ("/config/" + name.replace("~", "~0").replace("/", "~1") for name in names)
+    return Misconfigured(detail, code="bad_config", faults=tuple(Fault(at, detail) for at in pointers))
 
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")

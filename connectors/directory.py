@@ -17,7 +17,7 @@ from connectors.manifest import FromConfig, Manifest
 from hub.kernel import secrets as sealing
 from hub.kernel.db import Tx, uow
 from hub.kernel.egress import check_url
-from hub.kernel.errors import Conflict, Misconfigured, NotFound, Rejected
+from hub.kernel.errors import Conflict, Fault, Misconfigured, NotFound, Rejected
 from hub.kernel.http import client
 
 
@@ -86,22 +86,29 @@ def check_settings(described: Manifest, config: Mapping[str, Any], secrets: Mapp
     """Raises Rejected unless settings, secrets and URLs are what the manifest declares and the guard allows."""
     unknown = set(secrets) - described.secret_names
     if unknown:
-        raise Rejected(f"{described.id} has no secret {', '.join(sorted(unknown))}", code="bad_config")
+        raise _refused(f"{described.id} has no secret {', '.join(sorted(unknown))}", "/secrets")
     missing = [name for name, s in described.config.items() if s.secret and s.required and not secrets.get(name)]
     if missing:
-        raise Rejected(f"{described.id} needs the secret {', '.join(sorted(missing))}", code="bad_config")
+        raise _refused(f"{described.id} needs the secret {', '.join(sorted(missing))}", "/secrets")
+    at = "/config"
     try:
         settled = base.settle(described, config)
         spec = described.http.base_url
         urls = {spec.config} if isinstance(spec, FromConfig) else set()
         urls |= {name for name, setting in described.config.items() if setting.type == "url"}
         for name in sorted(urls):
+            at = f"/config/{name}"
             if settled.get(name):
                 check_url(httpx.URL(str(settled[name])))
     except httpx.InvalidURL as error:
-        raise Rejected(f"the URL is not valid: {error}", code="bad_config") from None
+        raise _refused(f"the URL is not valid: {error}", at) from None
     except Misconfigured as error:
-        raise Rejected(str(error), code=error.code or "bad_config") from None
+        faults = error.faults or (Fault(at, error.detail),)
+        raise Rejected(error.detail, code=error.code or "bad_config", faults=faults) from None
+
+
+def _refused(detail: str, pointer: str) -> Rejected:
+    return Rejected(detail, code="bad_config", faults=(Fault(pointer, detail),))
 
 
 async def get_connection(tx: Tx, connection_id: int) -> ConnectionView:

@@ -56,10 +56,12 @@ def complaint(reply: Reply) -> str | None:
 # What must be refused, and where the finger points ------------------------------------------------------------------
 
 
-async def test_limits_and_cursors_out_of_this_world_are_refused_by_every_list(world: World) -> None:
+async def test_limits_times_and_cursors_out_of_this_world_are_refused_by_every_list(world: World) -> None:
     bad = {
         "limit": ("0", "-1", "1000000", "1e1", "x", "", "\u0663", "1.5", "9" * 30),
         "cursor": ("-1", "\uff11", "x" * 600, "bm90IGEgY3Vyc29y", "e30=", "\x00", "' OR 1=1"),
+        "from": ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "0001-01-01", "x", "1e18"),
+        "to": ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "10000-01-01", "x", "1e18"),
         "after": ("-1", "\uff11", "x" * 600, "bm90IGEgY3Vyc29y", "e30=", "\x00", "' OR 1=1"),
     }
     seen = 0
@@ -128,6 +130,13 @@ PRICES = (
     "true",
     "[]",
 )
+INSTANTS = (
+    '"0001-01-01T00:00:00+14:00"',
+    '"9999-12-31T23:59:59-14:00"',
+    '"2026-01-01T00:00:00"',
+    '"2026-02-30"',
+    "1e18",
+)
 FIELDS = (
     ("POST /v1/orders", ("lines", 0, "qty"), QUANTITIES),
     ("POST /v1/orders", ("lines", 0, "max_price"), PRICES),
@@ -136,6 +145,9 @@ FIELDS = (
     ("POST /v1/orders", ("ship_to", "phone"), ('""', '"\uff11\uff12\uff13\uff14\uff15\uff16"', '"abc"', "13812341234")),
     ("POST /v1/references", ("references", 0, "price"), PRICES),
     ("POST /v1/references", ("references", 0, "product_id"), ('"prd_\uff11"', '"1"', "1", '"prd_"')),
+    ("POST /v1/references", ("references", 0, "evidence", "captured_at"), INSTANTS),
+    ("POST /v1/connections", ("config", "file"), ('"a\\u0000b"', '"\\ud800"', "1", "[]")),
+    ("POST /v1/connections", ("config", "map"), ('{"title":NaN}', '{"title":1e400}', '{"a\\u0000":"b"}', '"x"')),
     ("PUT /v1/parity/policies", ("mall_id",), ("0", "-1", "1.5", '"x"', "1e400", "9" * 30)),
     ("POST /v1/products/lookup", ("ids", 0), ('"prd_\u0663"', '"x"', "1", "null", '"prd_' + "9" * 19 + '"')),
 )  # fmt: skip
@@ -159,7 +171,18 @@ async def test_a_bad_value_is_refused_where_it_stands(world: World) -> None:
 
 async def test_a_bad_stock_figure_is_refused_in_its_place_and_the_rest_goes_on(world: World) -> None:
     vendor = world.vendors["A"]
-    bad = ("-1", "1.5", '"1"', "true", "100000001", "null", "1e400", "9" * 25, "[]")
+    bad = (
+        "-1",
+        "1.5",
+        '"1"',
+        "true",
+        "100000001",
+        "null",
+        "1e400",
+        "9" * 25,
+        "[]",
+        '1,"reported_at":"0001-01-01T00:00:00+14:00"',
+    )
     items = ",".join(f'{{"sku":"{SHARED_SKU}","on_hand":{value}}}' for value in bad if value != "1e400")
     good = f'{{"sku":"{SHARED_SKU}","on_hand":123}}'
     reply = await world.call("POST", "/v1/vendor/stock", vendor.headers, raw=f'{{"updates":[{items},{good}]}}'.encode())

@@ -1,5 +1,5 @@
-"""Row-level security by itself, under statements that name no tenant: whatever a query forgets, a transaction of one mall
-or vendor neither sees nor moves another's rows."""
+"""Row-level security by itself, under statements that name no tenant: whatever a query forgets, a transaction of one
+mall or vendor neither sees nor moves another's rows."""
 
 from __future__ import annotations
 
