@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import UUID
 
-from hub.kernel.db import HUB, Tx, metadata
+from hub.kernel.db import HUB, TENANT, Tx, metadata, tenant_wall
 
 shipments = Table(
     "fulfillment_shipments",  # one per purchase order that a vendor accepted or shipped
@@ -145,9 +145,8 @@ line_clock = Table(
     ),
 )
 
-_TENANT = "(SELECT current_setting('supplyhub.tenant', true))"
-_RULE = f"{_TENANT} IN ('*', 'mall:' || mall_id, 'vendor:' || vendor_id)"
-_CLOCK_RULE = f"{_TENANT} IN ('*', 'mall:' || mall_id, 'vendor:' || vendor_id, 'vendor:' || first_vendor_id)"
+_RULE = f"{TENANT} IN ('*', 'mall:' || mall_id, 'vendor:' || vendor_id)"
+_CLOCK_RULE = f"{TENANT} IN ('*', 'mall:' || mall_id, 'vendor:' || vendor_id, 'vendor:' || first_vendor_id)"
 
 DDL: tuple[str, ...] = (
     *(
@@ -159,11 +158,7 @@ DDL: tuple[str, ...] = (
             ("fulfillment_tracking_events", _RULE),
             ("fulfillment_line_clock", _CLOCK_RULE),
         )
-        for statement in (
-            f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
-            f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
-            f"CREATE POLICY {table}_tenant ON {table} USING ({rule}) WITH CHECK ({rule})",
-        )
+        for statement in tenant_wall(table, rule)
     ),
     "CREATE FUNCTION fulfillment_keep_t0() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
     "IF (NEW.t0, NEW.due_at) IS DISTINCT FROM (OLD.t0, OLD.due_at) "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -92,10 +91,3 @@ def serve() -> None:
         shutdown_timeout=20,
         handler_cancellation=False,
     )
-
-
-def openapi_text() -> str:
-    """The OpenAPI document as indented JSON."""
-    from hub.app.operations import api_document
-
-    return json.dumps(api_document(), ensure_ascii=False, indent=1)

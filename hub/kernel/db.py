@@ -43,6 +43,18 @@ _DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 _TRANSIENT = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "53300")
 
 
+TENANT = "(SELECT current_setting('supplyhub.tenant', true))"  # who asks, in SQL; uow() says it
+
+
+def tenant_wall(table: str, rule: str) -> tuple[str, ...]:
+    """Statements that hide a table's rows, from its owner too, unless `rule` (SQL over a row) holds."""
+    return (
+        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
+        f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
+        f"CREATE POLICY {table}_tenant ON {table} USING ({rule}) WITH CHECK ({rule})",
+    )
+
+
 class Emits(Protocol):
     """Anything the outbox can store: an event with a type name and a JSON payload."""
 

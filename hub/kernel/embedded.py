@@ -93,13 +93,6 @@ class Embedded:
             self._children.clear()
             shutil.rmtree(self.run_dir, ignore_errors=True)
 
-    def dead_child(self) -> str | None:
-        """The name of a server that has stopped by itself, or None."""
-        for child in self._children:
-            if child.poll() is not None:
-                return "PostgreSQL" if "postgres" in str(child.args) else "Valkey"
-        return None
-
     # PostgreSQL
 
     def _start_postgres(self) -> None:

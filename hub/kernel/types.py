@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -63,11 +63,6 @@ class Money(Frozen):
 
     def __str__(self) -> str:
         return f"{self.amount} {self.currency}"
-
-
-def cents(amount: Decimal) -> Decimal:
-    """`amount` rounded half-up to two decimals, as money is shown and settled."""
-    return amount.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
 
 
 def gtin14(raw: str | None) -> str | None:

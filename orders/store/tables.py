@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import UUID
 
-from hub.kernel.db import metadata
+from hub.kernel.db import TENANT, metadata, tenant_wall
 from orders.lifecycle import LineStatus, OrderStatus, PoStatus
 
 
@@ -169,9 +169,8 @@ po_attempts = Table(
     Index("ix_po_attempts_calling", "connection_id", "lease_until", postgresql_where=text("state = 'calling'")),
 )
 
-_TENANT = "(SELECT current_setting('supplyhub.tenant', true))"
-_HUB_OR_MALL = f"{_TENANT} IN ('*', 'mall:' || mall_id)"
-_OR_VENDOR = f"{_TENANT} IN ('*', 'mall:' || mall_id, 'vendor:' || vendor_id)"
+_HUB_OR_MALL = f"{TENANT} IN ('*', 'mall:' || mall_id)"
+_OR_VENDOR = f"{TENANT} IN ('*', 'mall:' || mall_id, 'vendor:' || vendor_id)"
 
 DDL: tuple[str, ...] = (
     *(
@@ -182,15 +181,11 @@ DDL: tuple[str, ...] = (
             ("purchase_orders", _OR_VENDOR),
             ("po_lines", _OR_VENDOR),
         )
-        for statement in (
-            f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
-            f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
-            f"CREATE POLICY {table}_tenant ON {table} USING ({rule}) WITH CHECK ({rule})",
-        )
+        for statement in tenant_wall(table, rule)
     ),
     # A vendor may read the order behind its own purchase order (the address), never write it.
-    f"CREATE POLICY orders_vendor ON orders FOR SELECT USING ({_TENANT} LIKE 'vendor:%' AND EXISTS "  # noqa: S608
-    f"(SELECT 1 FROM purchase_orders p WHERE p.order_id = orders.id AND {_TENANT} = 'vendor:' || p.vendor_id))",
+    f"CREATE POLICY orders_vendor ON orders FOR SELECT USING ({TENANT} LIKE 'vendor:%' AND EXISTS "  # noqa: S608
+    f"(SELECT 1 FROM purchase_orders p WHERE p.order_id = orders.id AND {TENANT} = 'vendor:' || p.vendor_id))",
     "CREATE FUNCTION orders_keep_t0() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
     "IF OLD.placed_at IS NOT NULL AND (NEW.placed_at, NEW.due_at) IS DISTINCT FROM (OLD.placed_at, OLD.due_at) "
     "THEN RAISE EXCEPTION 'the start of the 72 hours never changes'; END IF; RETURN NEW; END $$",

@@ -29,7 +29,6 @@ class Played:
     """What happened, for the report and for the acts that follow."""
 
     pulls: list[dict[str, Any]] = field(default_factory=list)
-    sweeps: list[dict[str, Any]] = field(default_factory=list)
     searches: list[SearchRow] = field(default_factory=list)
     orders: list[dict[str, Any]] = field(default_factory=list)
     refused_at_once: list[Refused] = field(default_factory=list)
@@ -70,7 +69,7 @@ async def act_pull_again(stage: Scene, played: Played) -> None:
     """A second sweep: nearly all rows are unchanged, and each vendor's new count takes over what our accepted orders
     still held on the shelf."""
     started = time.perf_counter()
-    played.sweeps = await stage.pull()
+    await stage.pull()
     played.seconds["second sweep"] = time.perf_counter() - started
 
 
