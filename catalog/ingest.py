@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import structlog
 
 from catalog import changes, landing, stock, store
-from catalog.batching import Batch, Buffer
+from catalog.batching import Batch, Buffer, ready_page
 from catalog.contracts import SyncOutcome
 from catalog.landing import Tally
 from connectors import api as connectors
@@ -59,8 +59,7 @@ async def sync(
             connectors.open_connector(connection_id, known=known) as connector,
             contextlib.aclosing(_batches(connector, run.cursor)) as batches,
         ):
-            async for batch in batches:
-                await pull.land(batch)
+            await pull.land_all(batches)
     except Conflict as lost:
         if lost.code == "run_lost":
             raise
@@ -114,27 +113,57 @@ class _Pull:
         self._ids.update((sku, listing_id) for sku, listing_id, _ in rows)
         return {sku: digest for sku, _, digest in rows}
 
-    async def land(self, batch: Batch) -> None:
-        """Store one batch and the place after it, trying again when others get in between."""
+    async def land_all(self, batches: AsyncIterator[Batch]) -> None:
+        """Store batch after batch. While one is being written, the next is already being prepared. What came before
+        a failure of the vendor stays."""
+        flying: asyncio.Task[None] | None = None
+        marks: set[str] = set()
+        try:
+            async for batch in batches:
+                before, marks_before, marks = flying, marks, batch.marks()
+                flying = asyncio.create_task(self._land(batch, before, apart=marks.isdisjoint(marks_before)))
+                if before is not None:
+                    await before
+        except asyncio.CancelledError:
+            if flying is not None:
+                flying.cancel()
+            raise
+        finally:
+            if flying is not None:
+                await flying
+
+    async def _land(self, batch: Batch, before: asyncio.Task[None] | None = None, *, apart: bool = False) -> None:
+        """Store one batch and the place after it, trying again when others get in between. It is written after
+        `before`, whose failure ends it too, and prepared meanwhile when the two are `apart`."""
         for left in reversed(range(TRIES)):
             try:
-                await self._land_once(batch)
+                if before is not None and not apart:
+                    await before
+                await self._land_once(batch, before)
                 return
             except Retry as error:
+                if before is not None:
+                    await before
                 if not left:
                     raise
                 await asyncio.sleep(min(error.after, 2.0))
             except store.CANNOT_HOLD as error:
+                if before is not None:
+                    await before
                 await self._halve(batch, error)
                 return
 
-    async def _land_once(self, batch: Batch) -> None:
+    async def _land_once(self, batch: Batch, before: asyncio.Task[None] | None) -> None:
         async with uow(HUB) as tx:
-            if self.connection.role == "reference":
+            supply = self.connection.role == "supply"
+            prepared = await landing.prepare(tx, self.connection, batch) if supply else None
+            if before is not None:
+                await before  # from here on rows are locked: one batch of a run after the other
+            if prepared is None:
                 tally = await landing.land_references(tx, self.connection, batch)
                 bad: list[BadRow] = []
             else:
-                tally, bad = await landing.land(tx, self.connection, batch, self.run.id, self._ids)
+                tally, bad = await landing.write(tx, self.connection, batch, prepared, self.run.id, self._ids)
             await _report(tx, self.connection.id, self.run.id, batch, bad)
             total = Tally()
             total.add(self.total)
@@ -159,7 +188,7 @@ class _Pull:
     async def _halve(self, batch: Batch, error: Exception) -> None:
         if len(batch.rows) + len(batch.same) + len(batch.slots) > 1:
             for half in batch.halves():
-                await self.land(half)
+                await self._land(half)
             return
         log.warning("row_refused", connection_id=self.connection.id, error=type(error).__name__)
         bad = [landing.refused(row, f"the catalogue cannot hold this row: {error}"[:500]) for row in batch.rows]
@@ -174,8 +203,8 @@ class _Pull:
         ]
         if not bad:
             raise error
-        rest = replace(batch, rows=[], digests=[], times=[], same=[], same_times=[], slots=[], bad=[*batch.bad, *bad])
-        await self.land(rest)
+        rest = replace(batch, rows=[], ready=[], times=[], same=[], same_times=[], slots=[], bad=[*batch.bad, *bad])
+        await self._land(rest)
 
 
 async def _batches(connector: Any, cursor: dict[str, Any] | None) -> AsyncGenerator[Batch, None]:
@@ -185,7 +214,7 @@ async def _batches(connector: Any, cursor: dict[str, Any] | None) -> AsyncGenera
     async def fill() -> None:
         try:
             async for page in connector.pull(cursor):
-                await buffer.put(page)
+                await buffer.put(await ready_page(page))
         finally:
             await buffer.close()
 

@@ -6,35 +6,21 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from operator import attrgetter
 from typing import Any
 
 from catalog import changes, matching, stock, store
-from catalog.batching import Batch
+from catalog.batching import READY_COLUMNS, Batch, Ready
 from catalog.contracts import ListingsChanged
-from catalog.segment import search_tokens
 from catalog.stock import Figure
 from connectors.contracts import BadRow, ConnectionView, ListingIn
 from hub.kernel import metrics
 from hub.kernel.db import Tx
-from hub.kernel.types import Level
 from pricing import api as pricing
 from pricing.contracts import Evidence, OfferPrice, ReferenceIn
-
-# With the attributes these are what the digest covers.
-_CONTENT = attrgetter(
-    "vendor_sku", "title", "title_en", "brand", "model", "gtin", "kind", "mode", "category", "price", "currency",
-    "shipping", "coupon", "pack", "city", "department", "image_url", "url", "description", "active",
-)  # fmt: skip
-# What is staged as it is, in the order of store.STAGE_COLUMNS.
-_STAGED = attrgetter(
-    "vendor_sku", "title", "title_en", "brand", "model", "gtin", "kind", "mode", "category", "currency", "pack",
-    "city", "department", "image_url", "url", "description", "active",
-)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -68,17 +54,51 @@ class _Listed:
     merged: int = 0
 
 
+@dataclass(slots=True)
+class Prepared:
+    """A batch that has been matched and staged but not yet written. `changed`, `befores` (the product of each so far)
+    and the products of `assignment` run parallel."""
+
+    latest: dict[str, ListingIn]  # vendor_sku -> row
+    bad: list[BadRow]
+    changed: list[str] = field(default_factory=list)
+    befores: list[int | None] = field(default_factory=list)
+    assignment: matching.Assignment = field(default_factory=matching.Assignment)
+    listed: _Listed = field(default_factory=_Listed)
+
+
 async def land(
     tx: Tx, connection: ConnectionView, batch: Batch, run_id: int | None, same_ids: Mapping[str, int] | None = None
 ) -> tuple[Tally, list[BadRow]]:
     """Apply a batch of a supply connection. `same_ids` names the listings of `batch.same` as far as they are at hand.
     Returns what it did and the rows refused on the way (the batch's own bad rows are not repeated). Raises Retry
     when another transaction got in between; run it again."""
-    digests = [mark or digest(row) for row, mark in zip(batch.rows, batch.digests, strict=True)]
+    return await write(tx, connection, batch, await prepare(tx, connection, batch), run_id, same_ids)
+
+
+async def prepare(tx: Tx, connection: ConnectionView, batch: Batch) -> Prepared:
+    """The first half of `land`: match the rows that differ from the catalogue and stage them. It locks nothing that
+    others could wait for, so it may go on while the batch before is still being written."""
     latest = {row.vendor_sku: row for row in batch.rows}
-    bad = _duplicates(batch.rows, digests) if len(latest) < len(batch.rows) else []
-    marks = {row.vendor_sku: mark for row, mark in zip(batch.rows, digests, strict=True)}
-    listed = await _list(tx, connection, latest, marks)
+    ready = {row.vendor_sku: made for row, made in zip(batch.rows, batch.ready, strict=True)}
+    bad = _duplicates(batch) if len(latest) < len(batch.rows) else []
+    prepared = Prepared(latest, bad)
+    if latest:
+        await _stage(tx, connection, prepared, ready)
+    return prepared
+
+
+async def write(
+    tx: Tx,
+    connection: ConnectionView,
+    batch: Batch,
+    prepared: Prepared,
+    run_id: int | None,
+    same_ids: Mapping[str, int] | None = None,
+) -> tuple[Tally, list[BadRow]]:
+    """The second half of `land`, in the transaction that prepared the batch."""
+    latest, bad = prepared.latest, prepared.bad
+    listed = await _list(tx, connection, prepared)
     same = await _same(tx, connection, batch, same_ids or {})
     figures = _figures(batch, listed.ids, same)
     bad += await _slots(tx, connection, batch, listed.ids, figures)
@@ -125,23 +145,17 @@ def count(tally: Tally) -> None:
         metrics.LISTINGS.labels(outcome).inc(getattr(tally, outcome))
 
 
-def digest(row: ListingIn) -> bytes:
-    """16 bytes that differ when anything but the stock figure differs."""
-    content = (_CONTENT(row), sorted(row.attributes.items())) if row.attributes else _CONTENT(row)
-    return hashlib.blake2b(repr(content).encode(), digest_size=16).digest()
-
-
 def refused(row: ListingIn, reason: str, pointer: str = "") -> BadRow:
     """A row that was valid as a record and could not be used all the same."""
     return BadRow(reason=reason, pointer=pointer, vendor_sku=row.vendor_sku, raw=row.model_dump_json()[:8000])
 
 
-def _duplicates(rows: Sequence[ListingIn], digests: Sequence[bytes]) -> list[BadRow]:
+def _duplicates(batch: Batch) -> list[BadRow]:
     """Rows that a later row of the same batch contradicts. The same row twice, or one row a location, is fine."""
     last: dict[str, bytes] = {}
     bad = []
-    for row, mark in zip(reversed(rows), reversed(digests), strict=True):
-        if last.setdefault(row.vendor_sku, mark) != mark:
+    for row, made in zip(reversed(batch.rows), reversed(batch.ready), strict=True):
+        if last.setdefault(row.vendor_sku, made.digest) != made.digest:
             bad.append(refused(row, "the same SKU comes again in this batch with other content; the last one counts"))
     return bad
 
@@ -172,39 +186,42 @@ def _figures(batch: Batch, ids: Mapping[str, int], same: Mapping[str, int]) -> l
     return figures
 
 
-async def _list(
-    tx: Tx, connection: ConnectionView, latest: Mapping[str, ListingIn], marks: Mapping[str, bytes]
-) -> _Listed:
-    listed = _Listed()
-    if not latest:
-        return listed
-    skus, rows = list(latest), list(latest.values())
+async def _stage(tx: Tx, connection: ConnectionView, prepared: Prepared, ready: Mapping[str, Ready]) -> None:
+    latest, listed = prepared.latest, prepared.listed
+    skus = list(latest)
     current: dict[str, int] = {}  # vendor_sku -> product id so far
     same: set[str] = set()
     for sku, listing_id, product_id, mark, active in await store.known_listings(tx, connection.id, skus):
         listed.ids[sku] = listing_id
         listed.products[listing_id] = current[sku] = product_id
-        if mark == marks[sku] and active == latest[sku].active:
+        if mark == ready[sku].digest and active == latest[sku].active:
             same.add(sku)
-    changed = [i for i, sku in enumerate(skus) if sku not in same] if same else list(range(len(skus)))
+    changed = prepared.changed = [sku for sku in skus if sku not in same] if same else skus
     if not changed:
-        return listed
-    listed.changed_skus = {skus[i] for i in changed}
-    befores = [current.get(skus[i]) for i in changed]
-    assignment = await _match(tx, [rows[i] for i in changed], befores)
+        return
+    prepared.befores = [current.get(sku) for sku in changed]
+    staged = [ready[sku] for sku in changed]
+    assignment = prepared.assignment = await _match(tx, staged, prepared.befores)
     makers = set(assignment.makers)
-    shared: dict[int, int] = {}
-    for product in assignment.products:
-        shared[product.id] = shared.get(product.id, 0) + 1
-    listed.alone = {p.id for p in assignment.products if p.fresh and shared[p.id] == 1}
-    listed.adopting = [(p.id, p.gtin, p.brand_model) for p in assignment.adopting]
     await store.stage(
         tx,
+        READY_COLUMNS,
         [
-            _staged(rows[i], marks[skus[i]], product, k in makers)
-            for k, (i, product) in enumerate(zip(changed, assignment.products, strict=True))
+            (*made.columns, product.id, k in makers, product.gtin, product.brand_model)
+            for k, (made, product) in enumerate(zip(staged, assignment.products, strict=True))
         ],
     )
+
+
+async def _list(tx: Tx, connection: ConnectionView, prepared: Prepared) -> _Listed:
+    listed, changed, assignment = prepared.listed, prepared.changed, prepared.assignment
+    if not changed:
+        return listed
+    listed.changed_skus = set(changed)
+    makers = set(assignment.makers)
+    shared = Counter(product.id for product in assignment.products)
+    listed.alone = {p.id for p in assignment.products if p.fresh and shared[p.id] == 1}
+    listed.adopting = [(p.id, p.gtin, p.brand_model) for p in assignment.adopting]
     if makers:
         await store.insert_staged_products(tx)
     write = store.upsert_staged_listings if listed.ids else store.insert_staged_listings
@@ -216,8 +233,8 @@ async def _list(
     missing = listed.changed_skus - listed.ids.keys()
     if missing:  # a push wrote the very same rows at this moment
         listed.ids.update(await store.listing_ids(tx, connection.id, missing))
-    for k, (i, before, product) in enumerate(zip(changed, befores, assignment.products, strict=True)):
-        listed.products[listed.ids[skus[i]]] = product.id
+    for k, (sku, before, product) in enumerate(zip(changed, prepared.befores, assignment.products, strict=True)):
+        listed.products[listed.ids[sku]] = product.id
         if before is not None and before != product.id:
             listed.left.add(before)
         if before != product.id and k not in makers:
@@ -225,11 +242,8 @@ async def _list(
     return listed
 
 
-async def _match(tx: Tx, rows: Sequence[ListingIn], current: Sequence[int | None]) -> matching.Assignment:
-    keys = [
-        matching.Keys(row.gtin, matching.brand_model_key(row.brand, row.model), product_id)
-        for row, product_id in zip(rows, current, strict=True)
-    ]
+async def _match(tx: Tx, rows: Sequence[Ready], current: Sequence[int | None]) -> matching.Assignment:
+    keys = [matching.Keys(row.gtin, row.brand_model, product_id) for row, product_id in zip(rows, current, strict=True)]
     gtins = {k.gtin for k in keys if k.gtin is not None}
     brand_models = {k.brand_model for k in keys if k.brand_model is not None}
     products = {k.current for k in keys if k.current is not None}
@@ -243,17 +257,6 @@ async def _match(tx: Tx, rows: Sequence[ListingIn], current: Sequence[int | None
         for product, number in zip(makers, await store.product_numbers(tx, len(makers)), strict=True):
             product.id = number
     return assignment
-
-
-def _staged(row: ListingIn, print_: bytes, product: matching.Product, maker: bool) -> tuple[Any, ...]:
-    """One row of the stage, in the order of store.STAGE_COLUMNS."""
-    attributes = json.dumps(row.attributes, ensure_ascii=False) if row.attributes else "{}"
-    sellable = row.active and (bool(row.on_hand) or row.level in (Level.IN_STOCK, Level.LIMITED))
-    tokens = search_tokens(row.title, row.title_en, row.brand, row.model, row.category, row.pack)
-    return (
-        *_STAGED(row), str(row.price), str(row.shipping), str(row.coupon), attributes, print_, product.id, maker,
-        product.gtin, product.brand_model, sellable, tokens,
-    )  # fmt: skip
 
 
 async def _slots(
@@ -311,7 +314,7 @@ async def _check_prices(tx: Tx, latest: Mapping[str, ListingIn], listed: _Listed
 async def land_references(tx: Tx, connection: ConnectionView, batch: Batch) -> Tally:
     """Apply a batch of a reference connection: it lists nothing; each row that is a product of ours becomes an
     observed price with its evidence. Rows of things we do not sell count as unchanged."""
-    keys = [(row.gtin, matching.brand_model_key(row.brand, row.model)) for row in batch.rows]
+    keys = [(made.gtin, made.brand_model) for made in batch.ready]
     found = [
         matching.Product(*row)
         for row in await store.find_products(tx, {k[0] for k in keys if k[0]}, {k[1] for k in keys if k[1]}, ())

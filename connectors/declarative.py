@@ -33,6 +33,7 @@ from connectors.paths import compile_path
 from connectors.push import ReceivesByManifest
 from hub.kernel import clock
 from hub.kernel.errors import Broken, NotFound
+from hub.kernel.turns import slices
 
 _when: TypeAdapter[datetime] = TypeAdapter(datetime)
 
@@ -63,7 +64,9 @@ class PullsByManifest(Adapter):
                 bad: list[BadRow] = []
                 records = await self.expand(got, bad)
                 known = await self.known(self.mapper.skus(records)) if self.known is not None else None
-                mapped = self.mapper.page(records, known)
+                mapped = Mapped()
+                async for part in slices(records):
+                    self.mapper.extend(mapped, part, known)
                 fresh = mapped.drift - drift
                 drift |= fresh
                 yield page_of(mapped, got, bad, fresh)

@@ -8,6 +8,7 @@ every request (WooCommerce shuffles `related_ids`), and a sale must not make a l
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import html
 import re
@@ -39,14 +40,16 @@ class UnknownValue(ValueError):
     """A table of the manifest does not know this raw value."""
 
 
-class Mapped(NamedTuple):
-    """What became of a page's records."""
+@dataclasses.dataclass(slots=True)
+class Mapped:
+    """What became of a page's records. `taken` are the SKUs of those that could be used."""
 
-    listings: list[ListingIn]
-    digests: list[bytes]
-    unchanged: list[StockFigure]
-    bad: list[BadRow]
-    drift: set[str]
+    listings: list[ListingIn] = dataclasses.field(default_factory=list)
+    digests: list[bytes] = dataclasses.field(default_factory=list)
+    unchanged: list[StockFigure] = dataclasses.field(default_factory=list)
+    bad: list[BadRow] = dataclasses.field(default_factory=list)
+    drift: set[str] = dataclasses.field(default_factory=set)
+    taken: set[str] = dataclasses.field(default_factory=set)
 
 
 class _Field(NamedTuple):
@@ -116,8 +119,13 @@ class Mapper:
     def page(self, records: Sequence[Any], known: Mapping[str, bytes] | None = None) -> Mapped:
         """Map one page. Every record ends in exactly one of listings, unchanged and bad; a SKU that occurs twice
         in a page is bad the second time."""
-        mapped = Mapped([], [], [], [], set())
-        taken: set[str] = set()
+        mapped = Mapped()
+        self.extend(mapped, records, known)
+        return mapped
+
+    def extend(self, mapped: Mapped, records: Sequence[Any], known: Mapping[str, bytes] | None = None) -> None:
+        """Map more records of the page that `mapped` stands for."""
+        taken = mapped.taken
         for record in records:
             if not isinstance(record, dict):
                 mapped.bad.append(bad_row(record, "the record is not an object"))
@@ -150,7 +158,6 @@ class Mapper:
                 taken.add(listing.vendor_sku)
                 mapped.listings.append(listing)
                 mapped.digests.append(digest)
-        return mapped
 
     def listing(self, record: Mapping[str, Any]) -> ListingIn:
         """The canonical listing of one record; raises ValidationError or UnknownValue."""

@@ -2,7 +2,6 @@
 
 from catalog.store.bulk import (
     CANNOT_HOLD,
-    STAGE_COLUMNS,
     active_digests,
     adopt_keys,
     find_products,
@@ -36,7 +35,6 @@ from catalog.store.tables import DDL, change_log, feeds, holds, listings, moveme
 __all__ = [
     "CANNOT_HOLD",
     "DDL",
-    "STAGE_COLUMNS",
     "active_digests",
     "add_changes",
     "add_run_page",

@@ -24,11 +24,7 @@ CANNOT_HOLD = (
 )
 
 _TEXTS = "kind, mode, title, title_en, brand, model, category, city, department, image_url, description, attributes"
-STAGE_COLUMNS = (
-    "vendor_sku", "title", "title_en", "brand", "model", "gtin", "kind", "mode", "category", "currency", "pack",
-    "city", "department", "image_url", "url", "description", "active", "price", "shipping", "coupon",
-    "attributes", "digest", "product_id", "fresh", "product_gtin", "product_brand_model", "sellable", "tokens",
-)  # fmt: skip
+PRODUCT_COLUMNS = ("product_id", "fresh", "product_gtin", "product_brand_model")  # of a staged row, by matching
 
 _STAGE = """
 CREATE TEMP TABLE IF NOT EXISTS catalog_stage (
@@ -127,10 +123,10 @@ async def product_numbers(tx: Tx, count: int) -> list[int]:
     return found
 
 
-async def stage(tx: Tx, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Load rows (in the order of STAGE_COLUMNS) into this transaction's stage."""
+async def stage(tx: Tx, content: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Load rows into this transaction's stage: the columns named in `content`, then those of PRODUCT_COLUMNS."""
     await tx.run(_STAGE)
-    await tx.copy("catalog_stage", STAGE_COLUMNS, rows)
+    await tx.copy("catalog_stage", (*content, *PRODUCT_COLUMNS), rows)
 
 
 async def insert_staged_products(tx: Tx) -> None:

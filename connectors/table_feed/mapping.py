@@ -90,8 +90,7 @@ class FeedMapper:
         known: Mapping[str, bytes] | None = None,
     ) -> Mapped:
         """Map one page of records with their prepared cells (or why preparing failed, or None for a skipped one)."""
-        out = Mapped([], [], [], [], set())
-        taken: set[str] = set()
+        out = Mapped()
         for record, fields in records:
             if fields is None:
                 continue
@@ -100,7 +99,7 @@ class FeedMapper:
                 out.bad.append(self._bad(record, str(fields)))
                 continue
             try:
-                self._one(record, fields, known, taken, out)
+                self._one(record, fields, known, out)
             except ValidationError as error:
                 first = error.errors(include_url=False, include_context=False)[0]
                 pointer = "".join(f"/{part}" for part in first["loc"])
@@ -109,11 +108,9 @@ class FeedMapper:
                 out.bad.append(self._bad(record, str(error)[:300], f"/{error.field}", self.sku(fields)))
         return out
 
-    def _one(
-        self, record: Record, fields: Fields, known: Mapping[str, bytes] | None, taken: set[str], out: Mapped
-    ) -> None:
+    def _one(self, record: Record, fields: Fields, known: Mapping[str, bytes] | None, out: Mapped) -> None:
         sku = self.sku(fields)
-        if sku is not None and sku in taken:
+        if sku is not None and sku in out.taken:
             out.bad.append(self._bad(record, "the file holds this SKU twice", "/vendor_sku", sku))
             return
         digest = self.digest(fields)
@@ -131,12 +128,12 @@ class FeedMapper:
                     when,
                 )
             )
-            taken.add(sku)
+            out.taken.add(sku)
             return
         listing = self.listing(fields)
         out.listings.append(listing)
         out.digests.append(digest)
-        taken.add(listing.vendor_sku)
+        out.taken.add(listing.vendor_sku)
 
     def listing(self, fields: Fields) -> ListingIn:
         """The canonical listing of one record; raises ValidationError or a ValueError that names the field."""

@@ -62,6 +62,7 @@ class WooSandbox(SendsWebhooks):
         self._ids = itertools.count(101)
         self._products: dict[int, dict[str, Any]] = {}
         self._order_of_ids: list[int] = []
+        self._on_sale: list[int] | None = None  # ids of what is published, in order; None: look again
         self._by_sku: dict[str, int] = {}
         self._variations: dict[int, list[int]] = {}
         self._bytes: dict[int, bytes] = {}
@@ -89,6 +90,7 @@ class WooSandbox(SendsWebhooks):
         self._where[made["id"]] = len(self._order_of_ids)
         self._order_of_ids.append(made["id"])
         self._pages.clear()
+        self._on_sale = None
         children = []
         for variation in product.get("variations") or ():
             child = variation_json(next(self._ids), made, variation, self._today())
@@ -123,6 +125,7 @@ class WooSandbox(SendsWebhooks):
         product = self._products[self._by_sku[sku]]
         product["status"] = "draft"
         self._pages.clear()
+        self._on_sale = None
         self._touched(product)
 
     def set_order_status(
@@ -299,7 +302,9 @@ class WooSandbox(SendsWebhooks):
             self._by_sku[product["sku"]] = product["id"]
 
     def _published(self) -> list[int]:
-        return [i for i in self._order_of_ids if self._products[i]["status"] == "publish"]
+        if self._on_sale is None:
+            self._on_sale = [i for i in self._order_of_ids if self._products[i]["status"] == "publish"]
+        return self._on_sale
 
     def _full(self, product: Mapping[str, Any]) -> dict[str, Any]:
         """The product as the API shows it; what it recommends changes with every answer."""
