@@ -16,7 +16,7 @@ OnHand = Annotated[int, Field(ge=0, le=100_000_000)]
 
 
 def _gtin(value: Any) -> Any:
-    return gtin14(str(value)) if value is not None else None
+    return gtin14(value if value.__class__ is str else str(value)) if value is not None else None
 
 
 class Capability(StrEnum):

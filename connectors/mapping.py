@@ -60,6 +60,11 @@ class _Field(NamedTuple):
     convert: Convert | None  # None: text as it stands
     default: Any
 
+    @property
+    def verbatim(self) -> bool:
+        """Whether the value is the text at its only path."""
+        return len(self.inputs) == 1 and self.convert is None and self.default is None
+
 
 class Mapper:
     """The compiled map of one connection. Each path is read once per record, for fingerprint and mapping alike."""
@@ -76,6 +81,8 @@ class Mapper:
             if not reading.paths and (value := _fixed(name, reading, config)) is not None
         }
         self._content = [self._field(n, r) for n, r in readings.items() if r.paths and n not in STOCK_FIELDS]
+        self._verbatim = [(f.name, f.inputs[0]) for f in self._content if f.verbatim]
+        self._worked = [field for field in self._content if not field.verbatim]
         attributes = dict(spec.attributes)
         every = attributes.pop("*", None)  # an object whose entries are all attributes
         self._every_attribute = self._field("", every).inputs[0] if every is not None else None
@@ -126,11 +133,12 @@ class Mapper:
     def extend(self, mapped: Mapped, records: Sequence[Any], known: Mapping[str, bytes] | None = None) -> None:
         """Map more records of the page that `mapped` stands for."""
         taken = mapped.taken
+        names: list[str] = []  # of the record before: a page's records mostly have the same fields
         for record in records:
             if not isinstance(record, dict):
                 mapped.bad.append(bad_row(record, "the record is not an object"))
                 continue
-            if not record.keys() <= self._seen:
+            if names != (names := list(record)) and not record.keys() <= self._seen:
                 mapped.drift.update(str(name)[:200] for name in record.keys() - self._seen)
             try:
                 raws = self._read(record)
@@ -165,7 +173,11 @@ class Mapper:
 
     def _listing(self, record: Mapping[str, Any], raws: list[Any]) -> ListingIn:
         values = dict(self._fixed)
-        for name, positions, convert, default in self._content:
+        for name, position in self._verbatim:
+            raw = raws[position]
+            if raw is not None and raw != "":
+                values[name] = raw if raw.__class__ is str else _text(raw)
+        for name, positions, convert, default in self._worked:
             raw = None
             for position in positions:
                 raw = raws[position]
