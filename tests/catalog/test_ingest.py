@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -179,6 +180,49 @@ async def test_a_pull_that_died_resumes_after_its_last_saved_batch_without_gap_o
     assert vendor.asked[-1] == {"from": 40}
     assert (outcome.seen, outcome.created, outcome.complete, outcome.unlisted) == (100, 100, True, 0)
     assert (await fetch("SELECT complete_at FROM catalog_feeds"))[0]["complete_at"] == T0
+
+
+async def test_one_batch_is_prepared_while_the_one_before_is_written_unless_they_meet(
+    vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    c = await connection()
+    monkeypatch.setattr(ingest, "Buffer", lambda: Buffer(rows=10))
+    seen: list[str] = []
+    prepare, write = ingest.landing.prepare, ingest.landing.write
+
+    async def preparing(tx: Any, view: Any, batch: Any) -> Any:
+        seen.append(f"prepare {batch.rows[0].vendor_sku}")
+        return await prepare(tx, view, batch)
+
+    async def writing(tx: Any, view: Any, batch: Any, *rest: Any) -> Any:
+        await asyncio.sleep(0.05)
+        done = await write(tx, view, batch, *rest)
+        seen.append(f"wrote {batch.rows[0].vendor_sku}")
+        return done
+
+    monkeypatch.setattr(ingest.landing, "prepare", preparing)
+    monkeypatch.setattr(ingest.landing, "write", writing)
+    first, second = [row(f"A{i}") for i in range(10)], [row(f"B{i}", gtin=G1 if i == 4 else None) for i in range(10)]
+    third = [row("C0", gtin=G1), row("B3", price="7"), *(row(f"C{i}") for i in range(1, 9))]
+    vendor.pages[c] = pages([*first, *second, *third], size=10)
+    outcome = await api.sync(c, kind="full")
+    assert seen == ["prepare A0", "prepare B0", "wrote A0", "wrote B0", "prepare C0", "wrote C0"]
+    assert (outcome.seen, outcome.created, outcome.updated, outcome.merged) == (30, 29, 1, 1)
+    met = await fetch("SELECT product_id FROM catalog_listings WHERE gtin IS NOT NULL")
+    assert len(met) == 2 and met[0] == met[1]
+    assert str((await fetch("SELECT price FROM catalog_listings WHERE vendor_sku = 'B3'"))[0]["price"]) == "7.0000"
+
+
+async def test_a_vendor_that_fails_halfway_keeps_every_batch_that_came_before(
+    vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    c = await connection()
+    monkeypatch.setattr(ingest, "Buffer", lambda: Buffer(rows=10))
+    vendor.pages[c] = pages([row(f"A{i}") for i in range(50)], size=10)
+    vendor.fail_after[c] = (3, Retry("the shop is down"))
+    outcome = await api.sync(c, kind="full")
+    assert (outcome.seen, outcome.complete, outcome.error) == (30, False, "the shop is down")
+    assert len(await fetch("SELECT 1 FROM catalog_listings")) == 30
 
 
 async def _lease_over(connection_id: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from catalog import api, ingest
-from catalog.batching import Batch, Buffer
+from catalog.batching import Batch, Buffer, ready_page
 from connectors import api as connectors
 from connectors.contracts import BadRow, ListingIn, Page, PayloadLanded, PushContent, SlotIn, StockFigure, StockReport
 from hub.kernel import clock
@@ -168,7 +168,7 @@ async def test_new_references_have_the_products_offers_judged_again(vendor: Vend
 
 async def test_the_buffer_bounds_rows_and_keeps_nobody_waiting() -> None:
     buffer = Buffer(rows=10, linger_s=0.05)
-    [page] = pages([row(f"A{i}") for i in range(4)])
+    page = await ready_page(pages([row(f"A{i}") for i in range(4)])[0])
     given = 0
 
     async def fill() -> None:
@@ -191,8 +191,8 @@ async def test_the_buffer_bounds_rows_and_keeps_nobody_waiting() -> None:
     assert (await asyncio.wait_for(slow.take(), 1)).size == 4  # type: ignore[union-attr]
 
 
-def test_halves_hold_everything_once_and_the_cursor_last() -> None:
-    whole = Batch.of(pages([row(f"A{i}") for i in range(7)], size=3))
+async def test_halves_hold_everything_once_and_the_cursor_last() -> None:
+    whole = Batch.of([await ready_page(page) for page in pages([row(f"A{i}") for i in range(7)], size=3)])
     first, second = whole.halves()
     assert [r.vendor_sku for r in first.rows + second.rows] == [f"A{i}" for i in range(7)]
     assert (first.pages, second.pages, second.cursor, second.complete) == (0, 3, whole.cursor, True)
