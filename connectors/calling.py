@@ -1,17 +1,13 @@
-"""Calls to a vendor: authentication, rate, retries of what may be repeated, and the meaning of every failure.
+"""Calls to a vendor: credentials, rate and quota, retries of what may be repeated, and the meaning of every failure.
 
-A GET is tried again on outages and throttling, after at least what Retry-After says; anything that acts is sent
-once, since only the caller knows how to ask whether it happened. What the vendor's status and code mean is data
-(the manifest's `errors`); the usual HTTP meaning fills the rest."""
+What only reads (`get`, and `ask` for systems that read by POST) is tried again on outages and throttling, after at
+least what Retry-After says; anything that acts (`send`) goes out once, since only the caller knows how to ask whether
+it happened."""
 
 from __future__ import annotations
 
-import email.utils
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -20,50 +16,15 @@ import orjson
 import tenacity
 from pydantic import SecretStr
 
-from connectors import jsonio
+from connectors.answers import Answer, OutOfStock, Refused, check_complete, in_order, meaning, retry_after
+from connectors.credentials import Credentials, Draft
 from connectors.guards import Guard, guard_of, jitter
-from connectors.manifest import FromConfig, Manifest, SecretRef
-from connectors.paths import compile_path
+from connectors.manifest import FromConfig, Manifest
 from hub.kernel import clock, metrics
-from hub.kernel.errors import Broken, HubError, Misconfigured, NotFound, Rejected, Retry
+from hub.kernel.errors import Broken, HubError, Misconfigured, NotFound, Retry
 from hub.kernel.http import as_hub_error, capped_body, client
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_LONGEST_RETRY_AFTER_S = 3600.0
-
-
-@dataclass
-class Refused(Rejected):
-    """The vendor understood and said no; repeating the call will not help."""
-
-
-@dataclass
-class OutOfStock(Refused):
-    """The vendor said no because there is none."""
-
-    skus: tuple[str, ...] = field(default_factory=tuple)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A successful answer. `sent_at` is when the request left: the time of the figures in it."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    sent_at: datetime
-    url: str
-
-    def json(self, manifest: Manifest) -> Any:
-        """The parsed body; raises Broken when it is not JSON or is nested too deep."""
-        content_type = self.headers.get("content-type", "")
-        head = self.body[:64].lstrip().lower()
-        if "html" in content_type or head.startswith((b"<!doctype", b"<html")):
-            raise Broken(f"{manifest.id} answered a web page where JSON was due", code="html_answer")
-        try:
-            return jsonio.loads(self.body, manifest.http.max_depth)
-        except ValueError as error:
-            raise Broken(f"{manifest.id} answered something that is not JSON: {error}", code="not_json") from None
 
 
 class Caller:
@@ -79,10 +40,9 @@ class Caller:
     ) -> None:
         self._manifest = manifest
         self._config = config
-        self._secrets = secrets
         self._http = http
         self._name = f"{manifest.id}:{connection_id}"
-        self._code = compile_path(manifest.error_code) if manifest.error_code else None
+        self.credentials = Credentials(manifest, config, secrets)
 
     @property
     def base_url(self) -> str:
@@ -102,9 +62,10 @@ class Caller:
     def guard(self) -> Guard:
         """The brakes shared by everything in this process that calls this connection."""
         spec = self._manifest.http
+        budget = (spec.budget.calls, float(spec.budget.per_s)) if spec.budget else None
         return guard_of(
             f"{self._name}:{self.base_url}" if self._name.endswith(":unsaved") else self._name,
-            lambda: Guard(self._name, rate=spec.rate, burst=spec.burst, concurrency=spec.concurrency),
+            lambda: Guard(self._name, rate=spec.rate, burst=spec.burst, concurrency=spec.concurrency, budget=budget),
         )
 
     async def aclose(self) -> None:
@@ -138,6 +99,35 @@ class Caller:
         self, path: str, params: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """GET, tried again while that may help. Raises Retry, Misconfigured, Refused, NotFound or Broken."""
+        return await self._patiently("GET", path, params, None, None, headers)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        form: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """A call that only reads although it is no GET (GraphQL, forms): tried again as a GET is."""
+        return await self._patiently(method, path, params, body, form, headers)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        form: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """A call that acts: sent once. Raises Retry when the outcome is unknown or the vendor is unavailable."""
+        return await self._once(method, path, params, body, form, headers)
+
+    async def _patiently(self, *request: Any) -> Answer:
         spec = self._manifest.http
 
         def wait(state: tenacity.RetryCallState) -> float:
@@ -151,20 +141,8 @@ class Caller:
         retrying = tenacity.AsyncRetrying(
             stop=tenacity.stop_after_attempt(spec.attempts), wait=wait, retry=again, reraise=True
         )
-        answer: Answer = await retrying(self._once, "GET", path, params, None, headers)
+        answer: Answer = await retrying(self._once, *request)
         return answer
-
-    async def send(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        params: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """A call that acts: sent once. Raises Retry when the outcome is unknown or the vendor is unavailable."""
-        return await self._once(method, path, params, body, headers)
 
     async def _once(
         self,
@@ -172,23 +150,56 @@ class Caller:
         path: str,
         params: Mapping[str, Any] | None,
         body: Any,
+        form: Mapping[str, Any] | None,
         headers: Mapping[str, str] | None,
     ) -> Answer:
+        """One call; a token that the vendor no longer takes is replaced once."""
+        guard = self.guard()
+        for fresh in (False, True):
+            draft = self._draft(method, path, params, body, form, headers)
+            await self.credentials.put_on(draft, guard.purse, self._out, self._token_url)
+            try:
+                return await self._out(draft)
+            except Misconfigured as error:
+                by_vendor = "vendor_status" in error.facts
+                if fresh or not by_vendor or draft.token is None or not guard.purse.drop(draft.token):
+                    raise
+        raise AssertionError("unreachable")
+
+    def _draft(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None,
+        body: Any,
+        form: Mapping[str, Any] | None,
+        headers: Mapping[str, str] | None,
+    ) -> Draft:
+        draft = Draft(method, self.url(path), {**self._manifest.http.headers, **(headers or {})}, dict(params or {}))
+        if form is not None:
+            draft.form = dict(form)
+        elif body is not None:
+            draft.body = body if isinstance(body, bytes) else orjson.dumps(body)
+            draft.headers.setdefault("Content-Type", "application/json")
+        return draft
+
+    def _token_url(self, given: str) -> str:
+        """Where tokens come from: the manifest's own word, which may name another host than the vendor's."""
+        filled = self.fill(given)
+        return filled if "://" in filled else f"{self.base_url}/{filled.lstrip('/')}"
+
+    async def _out(self, draft: Draft) -> Answer:
+        """Send one finished request behind the connection's brakes."""
         spec, guard = self._manifest.http, self.guard()
-        url = self.url(path)
-        sending = {**spec.headers, **(headers or {})}
-        query = dict(params or {})
-        auth = self._authenticate(sending, query)
-        content = None
-        if body is not None:
-            content = body if isinstance(body, bytes) else orjson.dumps(body)
-            sending.setdefault("Content-Type", "application/json")
         async with guard.seat(spec.longest_wait_s):
             sent_at = clock.now()
             try:
-                target = httpx.URL(url).copy_merge_params(query) if query else url
-                request = self._client().build_request(method, target, content=content, headers=sending)
-                response = await self._client().send(request, auth=auth, stream=True)
+                content = draft.content()
+                target = httpx.URL(draft.url).copy_merge_params(draft.query) if draft.query else draft.url
+                request = self._client().build_request(
+                    draft.method, target, content=content or None, headers=draft.headers
+                )
+                response = await self._client().send(request, auth=draft.auth, stream=True)
                 try:
                     data = await capped_body(response)
                 finally:
@@ -197,129 +208,54 @@ class Caller:
                 self._count("refused" if isinstance(error, Misconfigured) else "broken")
                 raise
             except Exception as error:
-                meaning = as_hub_error(error)
-                if isinstance(meaning, Retry):
+                unreached = as_hub_error(error)
+                if isinstance(unreached, Retry):
                     guard.failed()
                 self._count("unreachable")
-                raise meaning from None  # the original may carry the URL with its secrets
-            answer = Answer(response.status_code, response.headers, data, sent_at, url)
+                raise unreached from None  # the original may carry the URL with its secrets
+            answer = Answer(response.status_code, response.headers, data, sent_at, draft.url)
+            self._note_quota(answer, guard)
             if 200 <= answer.status < 300:
-                guard.succeeded()
-                self._count("ok")
-                _check_complete(answer, self._manifest)
-                return answer
-            raise self._meaning(answer, guard)
+                check_complete(answer, self._manifest)
+                if in_order(answer, self._manifest):
+                    guard.succeeded()
+                    self._count("ok")
+                    return answer
+            raise self._failed(answer, guard)
 
-    def _authenticate(self, headers: dict[str, str], query: dict[str, Any]) -> httpx.Auth | None:
-        """Puts the credential where the manifest says; raises Misconfigured when the connection has none."""
-        auth = self._manifest.auth
-        if auth is None:
-            return None
-        if auth.basic is not None:
-            user = auth.basic.user
-            name = self._secret(user.secret) if isinstance(user, SecretRef) else str(self._config.get(user.config, ""))
-            return httpx.BasicAuth(name, self._secret(auth.basic.password.secret))
-        if auth.bearer is not None:
-            headers["Authorization"] = "Bearer " + self._secret(auth.bearer.secret)
-        elif auth.header is not None:
-            headers[auth.header.name] = auth.header.prefix + self._secret(auth.header.secret)
-        elif auth.query is not None:
-            query[auth.query.name] = auth.query.prefix + self._secret(auth.query.secret)
-        return None
-
-    def _secret(self, name: str) -> str:
-        value = self._secrets.get(name)
-        if value is None or not value.get_secret_value():
-            raise Misconfigured(f"the connection has no secret {name!r}", code="no_secret")
-        return value.get_secret_value()
-
-    def _meaning(self, answer: Answer, guard: Guard) -> HubError:
-        """What an answer outside 2xx means."""
-        status, after = answer.status, retry_after(answer.headers)
-        code, said = self._said(answer)
-        action: str | None = next(
-            (
-                rule.action
-                for rule in self._manifest.errors
-                if (rule.status is None or rule.status == status) and (rule.code is None or rule.code == code)
-            ),
-            None,
-        )
-        if action is None:
-            action = _usual(status)
-        who = f"{self._manifest.id} answered {status}" + (f" {code}" if code else "")
-        detail = f"{who}: {said}" if said else who
-        if action == "Retry":
-            if after is not None or status == 429:
+    def _failed(self, answer: Answer, guard: Guard) -> HubError:
+        """What an answer that did not go well means, noted at the brakes and in the metrics."""
+        error = meaning(answer, self._manifest)
+        error.facts["vendor_status"] = answer.status
+        if isinstance(error, Retry):
+            after = retry_after(answer.headers)
+            if after is not None or answer.status == 429:
                 guard.pause(after if after is not None else 1.0)
-            if status >= 500:
+            if answer.status >= 500:
                 guard.failed()
-            self._count("throttled" if status == 429 else "unavailable")
-            return Retry(detail, code=code or "vendor_unavailable", after=after if after is not None else 1.0)
+            self._count("throttled" if answer.status == 429 else "unavailable")
+            return error
         guard.succeeded()
-        if action == "Misconfigured":
-            self._count("misconfigured")
-            return Misconfigured(detail, code=code or "vendor_denied")
-        if action == "Broken":
-            self._count("broken")
-            return Broken(detail, code=code or "vendor_broken")
-        self._count("refused")
-        if action == "OutOfStock":
-            return OutOfStock(detail, code=code or "out_of_stock")
-        if action == "NotFound":
-            return NotFound(detail, code=code or "vendor_has_none")
-        return Refused(detail, code=code or "vendor_refused")
+        kind = "misconfigured" if isinstance(error, Misconfigured) else "broken" if isinstance(error, Broken) else ""
+        self._count(kind or "refused")
+        return error
 
-    def _said(self, answer: Answer) -> tuple[str, str]:
-        """The error's code and text, when the answer is JSON that holds them."""
-        try:
-            value = orjson.loads(answer.body) if len(answer.body) < 200_000 else None
-        except orjson.JSONDecodeError:
-            return "", ""
-        if not isinstance(value, dict):
-            return "", ""
-        code = self._code(value) if self._code is not None else value.get("code")
-        text = value.get("message") or value.get("detail") or value.get("error") or ""
-        return (str(code) if isinstance(code, str | int) else "")[:80], (text if isinstance(text, str) else "")[:300]
+    def _note_quota(self, answer: Answer, guard: Guard) -> None:
+        """Pause once the vendor says that the quota is used up, until it fills up again."""
+        quota = self._manifest.http.quota
+        if quota is None:
+            return
+        left = answer.headers.get(quota.remaining, "").strip()
+        if not left.lstrip("-").isdigit() or int(left) > quota.keep:
+            return
+        reset = answer.headers.get(quota.reset, "").strip() if quota.reset else ""
+        seconds = float(reset) if reset.replace(".", "", 1).isdigit() else 1.0
+        if quota.reset_is == "epoch" and seconds > 1.0:
+            seconds -= clock.now().timestamp()
+        guard.pause(min(max(seconds, 0.0), 3600.0))
 
     def _count(self, outcome: str) -> None:
         metrics.VENDOR_CALLS.labels(self._manifest.id, outcome).inc()
 
 
-def _usual(status: int) -> str:
-    if status in (401, 403):
-        return "Misconfigured"
-    if status == 404:
-        return "NotFound"
-    if status in (408, 425, 429) or status >= 500:
-        return "Retry"
-    if 300 <= status < 400:
-        return "Misconfigured"  # redirects are refused: the base URL is not the vendor's real address
-    return "Refused"
-
-
-def _check_complete(answer: Answer, manifest: Manifest) -> None:
-    declared = answer.headers.get("content-length", "")
-    encoded = answer.headers.get("content-encoding", "identity")
-    if encoded in ("", "identity") and declared.isdigit() and int(declared) != len(answer.body):
-        raise Broken(f"{manifest.id} sent {len(answer.body)} of {declared} bytes", code="cut_answer")
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the vendor asks to wait (delta or HTTP date), at most an hour; None when it does not say."""
-    raw = headers.get("retry-after", "").strip()
-    if not raw:
-        return None
-    try:
-        seconds = float(raw)
-    except ValueError:
-        try:
-            when = email.utils.parsedate_to_datetime(raw)
-        except ValueError:
-            return None
-        if when.tzinfo is None:
-            when = when.replace(tzinfo=UTC)
-        seconds = (when - datetime.now(UTC)).total_seconds()
-    if not math.isfinite(seconds):
-        return None
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER_S)
+__all__ = ["Answer", "Caller", "NotFound", "OutOfStock", "Refused", "retry_after"]

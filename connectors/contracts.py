@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from hub.kernel.events import Event
 from hub.kernel.types import Currency, DeliveryMode, Frozen, Instant, Kind, Level, Price, SafeText, Sku, gtin14
@@ -62,6 +62,9 @@ class ListingIn(Frozen):
     description: Annotated[SafeText, Field(max_length=4000)] | None = None
     attributes: dict[str, str] = Field(default_factory=dict)
     active: bool = True  # False: the vendor took it off sale
+    external_id: Annotated[SafeText, Field(min_length=1, max_length=200)] | None = None  # the vendor's own lasting id
+    family_id: Annotated[SafeText, Field(min_length=1, max_length=200)] | None = None  # id of the article it varies
+    market_price: Price | None = None  # what the vendor's system says an ordinary buyer pays: an observed reference
 
     @model_validator(mode="after")
     def _one_kind_of_stock(self) -> ListingIn:
@@ -111,7 +114,7 @@ class BadRow(Frozen):
 
 
 class StockFigure(NamedTuple):
-    """The stock part of a record whose content the hub has already: what every pull still reports for it."""
+    """The stock part of a record: of one whose content the hub has already, or of a stock pull."""
 
     vendor_sku: str
     on_hand: int | None
@@ -216,7 +219,8 @@ class ShipmentStatus(StrEnum):
 
 
 class OrderUpdate(Frozen):
-    """What a vendor says about one of our purchase orders (by push or when asked)."""
+    """What a vendor says about one parcel of one of our purchase orders, or about the order as a whole when it names no
+    parcel (by push or when asked)."""
 
     po_number: str | None = None
     vendor_order_no: str | None = None
@@ -225,6 +229,15 @@ class OrderUpdate(Frozen):
     at: Instant
     tracking_no: str | None = None
     carrier: str | None = None
+
+
+class IssuedCode(Frozen):
+    """A voucher or card number for one unit of one line. Handed to the buyer and nobody else; hidden in repr."""
+
+    line_no: int
+    code: SecretStr
+    pin: SecretStr | None = None
+    valid_until: datetime | None = None
 
 
 class PushContent(Frozen):

@@ -24,6 +24,7 @@ from connectors.contracts import (
     Receipt,
     ReceiptStatus,
     ShipmentStatus,
+    StockFigure,
 )
 from connectors.filling import fill_body, fill_params, order_document
 from connectors.manifest import Manifest, PlaceOrders, Pull, TrackOrders
@@ -31,6 +32,7 @@ from connectors.mapping import Mapped, Mapper
 from connectors.paging import PageOfRecords, walk
 from connectors.paths import compile_path
 from connectors.push import ReceivesByManifest
+from connectors.stockmap import StockMapper
 from hub.kernel import clock
 from hub.kernel.errors import Broken, NotFound
 from hub.kernel.turns import slices
@@ -89,6 +91,31 @@ def page_of(mapped: Mapped, got: PageOfRecords, bad: Sequence[BadRow] = (), drif
         complete=got.last,
         drift=tuple(sorted(mapped.drift if drift is None else drift)),
     )
+
+
+class PullsStockByManifest(Adapter):
+    """PullsStock by the manifest's `pull_stock`."""
+
+    async def pull_stock(self, since: Cursor | None) -> AsyncGenerator[Page, None]:
+        """Pages of stock figures of all listings, as `Page.unchanged`. `since` None: from the first page; otherwise
+        from after a saved one. The last page has `complete`."""
+        spec = self.manifest.pull_stock
+        assert spec is not None, "the manifest has no pull_stock"
+        mapper = StockMapper(spec.map, self.config)
+        async with contextlib.aclosing(walk(self.call, self.manifest, spec, self.config, since)) as pages:
+            async for got in pages:
+                figures, bad = mapper.figures(got.records)
+                yield stock_page(figures, got.cursor, got.sent_at, complete=got.last, bad=bad)
+
+
+def stock_page(
+    figures: Sequence[StockFigure], cursor: Cursor, captured_at: datetime, *, complete: bool, bad: Sequence[BadRow] = ()
+) -> Page:
+    """A page of a stock pull."""
+    return Page.model_construct(
+        listings=(), digests=(), unchanged=tuple(figures), slots=(), bad=tuple(bad), cursor=cursor,
+        captured_at=captured_at, complete=complete, drift=(),
+    )  # fmt: skip
 
 
 class PlacesByManifest(Adapter):
@@ -191,13 +218,13 @@ class TracksByManifest(Adapter):
         assert self.manifest.track_orders is not None, "the manifest has no track_orders"
         return self.manifest.track_orders
 
-    async def track(self, vendor_order_no: str) -> OrderUpdate | None:
-        """The vendor's view of the order now, or None when it knows no such order."""
+    async def track(self, vendor_order_no: str) -> Sequence[OrderUpdate]:
+        """The vendor's view of the order now; nothing when it knows no such order."""
         try:
             answer = await self.call.get(self.call.fill(self.tracking.get, vendor_order_no=vendor_order_no))
         except NotFound:
-            return None
-        return self.order_update(answer.json(self.manifest), vendor_order_no, answer.sent_at)
+            return ()
+        return (self.order_update(answer.json(self.manifest), vendor_order_no, answer.sent_at),)
 
     def order_update(self, body: Any, vendor_order_no: str, asked_at: datetime) -> OrderUpdate:
         """The order's state in our words; a status that the manifest does not name is `unknown`."""
@@ -219,6 +246,8 @@ def class_for(manifest: Manifest) -> type[Adapter]:
     pieces: list[type[Adapter]] = []
     if manifest.pull_listings is not None:
         pieces.append(PullsByManifest)
+    if manifest.pull_stock is not None:
+        pieces.append(PullsStockByManifest)
     if manifest.place_orders is not None:
         pieces.append(PlacesByManifest)
     if manifest.track_orders is not None:
@@ -242,4 +271,13 @@ def _text(raw: Any) -> str | None:
     return str(raw) if isinstance(raw, str | int) and raw != "" else None
 
 
-__all__ = ["PlacesByManifest", "PullsByManifest", "ReceivesByManifest", "TracksByManifest", "class_for", "page_of"]
+__all__ = [
+    "PlacesByManifest",
+    "PullsByManifest",
+    "PullsStockByManifest",
+    "ReceivesByManifest",
+    "TracksByManifest",
+    "class_for",
+    "page_of",
+    "stock_page",
+]

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from connectors.contracts import PurchaseOrder
-from connectors.parts import BodyValue, FromConfig, Param
+from connectors.parts import BodyValue
 from connectors.paths import compile_path
+from connectors.pieces import FromConfig, Param
 
 
 def order_document(po: PurchaseOrder, key: str) -> dict[str, Any]:

@@ -1,11 +1,13 @@
-"""What stands between us and one vendor connection: a token bucket, a bulkhead, a pause that the vendor asked for,
-and a circuit breaker. One set per connection and event loop, shared by everything in the process that calls that
-vendor, so that a slow or failing vendor costs its own calls only. Times are monotonic seconds."""
+"""What stands between us and one vendor connection: a rate (token bucket), the budget of its published quota, a
+bulkhead, a pause that the vendor asked for, a circuit breaker, and the purse with its token. One set per connection and
+event loop, shared by everything in the process that calls that vendor, so that a slow or failing vendor costs its own
+calls only. Times are monotonic seconds. Quotas priced in points (GraphQL) are a `Points` that the adapter keeps."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 import weakref
@@ -13,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 
 import structlog
 
+from connectors.tokens import Purse
 from hub.kernel.errors import Retry
 
 log = structlog.get_logger()
@@ -21,11 +24,53 @@ OPEN_S = 10.0
 LONGEST_OPEN_S = 300.0
 
 
+class Points:
+    """A bucket of points that leaks full again: what GraphQL APIs charge for a query. The vendor tells its state with
+    every answer (`told`); `take` waits until a query of a given price fits. Unknown until the vendor has told."""
+
+    def __init__(self) -> None:
+        self._available = math.inf
+        self._restore = 1.0
+        self._maximum = math.inf
+        self._at = 0.0
+
+    def told(self, available: float, restore_per_s: float, maximum: float) -> None:
+        """The vendor's own word about what is left now."""
+        self._available, self._restore = available, max(restore_per_s, 0.1)
+        self._maximum, self._at = maximum, time.monotonic()
+
+    async def take(self, price: float) -> None:
+        """Wait until `price` points are there, then count them as spent. A price beyond the bucket's size waits for a
+        full bucket."""
+        price = min(price, self._maximum)
+        while True:
+            tick = time.monotonic()
+            self._available = min(self._maximum, self._available + (tick - self._at) * self._restore)
+            self._at = tick
+            if self._available >= price:
+                self._available -= price
+                return
+            await asyncio.sleep((price - self._available) / self._restore)
+
+
 class Guard:
     """The brakes of one connection."""
 
-    def __init__(self, name: str, *, rate: float | None, burst: int, concurrency: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        rate: float | None,
+        burst: int,
+        concurrency: int,
+        budget: tuple[int, float] | None = None,
+    ) -> None:
         self.name = name
+        self.purse = Purse()
+        self.points = Points()
+        self._budget = budget
+        self._spent = 0
+        self._window_ends = 0.0
         self._rate = rate
         self._burst = float(burst)
         self._tokens = float(burst)
@@ -56,20 +101,31 @@ class Guard:
     async def _wait_for_turn(self, longest_wait_s: float) -> None:
         while True:
             tick = time.monotonic()
-            paused = self._paused_until - tick
+            paused = max(self._paused_until - tick, self._until_budget(tick))
             if paused > longest_wait_s:
                 raise Retry(f"{self.name} asked for a pause", code="vendor_throttles", after=paused)
             if paused > 0:
                 await asyncio.sleep(paused)
                 continue
             if self._rate is None:
+                self._spent += 1
                 return
             self._tokens = min(self._burst, self._tokens + (tick - self._filled_at) * self._rate)
             self._filled_at = tick
             if self._tokens >= 1.0:
                 self._tokens -= 1.0
+                self._spent += 1
                 return
             await asyncio.sleep((1.0 - self._tokens) / self._rate)
+
+    def _until_budget(self, tick: float) -> float:
+        """Seconds until a call fits into the budget: 0 while there is some left in its window."""
+        if self._budget is None:
+            return 0.0
+        calls, per_s = self._budget
+        if tick >= self._window_ends:
+            self._spent, self._window_ends = 0, tick + per_s
+        return self._window_ends - tick if self._spent >= calls else 0.0
 
     def _refuse_when_open(self) -> None:
         """Raises Retry while the breaker is open; once half open, one probe at a time may pass."""

@@ -1,9 +1,10 @@
 """What every system's folder must provide so that the contract kit can try it, and the kit's entry points.
 
 A folder `connectors/<system>/` holds manifest.yaml, README.md, fixtures/, sandbox.py, kit.py and, where YAML runs
-out, adapter.py. kit.py defines one class `Kit(SystemKit)`; the checks themselves are in connectors.kit_checks. They
-run from pytest (tests/contract_kit) and from `supplyhub connector check NAME`. A check that does not apply is
-waived in the manifest under `waive:` with a reason; one that needs a capability the connector lacks is skipped."""
+out, adapter.py. kit.py defines one class `Kit(SystemKit)`; the checks themselves are in connectors.kit_checks and
+connectors.kit_orders. They run from pytest (tests/contract_kit) and from `supplyhub connector check NAME`. A check that
+does not apply is waived in the manifest under `waive:` with a reason; one that needs a capability the connector lacks
+is skipped."""
 
 from __future__ import annotations
 
@@ -66,6 +67,8 @@ class SystemKit(ABC):
         """The JSON body of the order as the sandbox received it, for comparison with fixtures/golden_order.json."""
         raise NotImplementedError
 
+    unknown_order = "4711"  # an order number of the vendor's form that the sandbox never gave
+
     # For connectors that receive pushes -----------------------------------------------------------------------
 
     def pushes(self, sandbox: Sandbox) -> Sequence[Delivery]:
@@ -119,9 +122,17 @@ def kit_of(folder: Path) -> SystemKit:
     return made
 
 
+def checks() -> tuple[str, ...]:
+    """The names of all checks."""
+    from connectors import kit_checks, kit_orders, kit_registry
+
+    del kit_checks, kit_orders  # importing them registers what they check
+    return tuple(kit_registry.CHECKS)
+
+
 async def check(name: str | Path) -> list[CheckResult]:
     """Run every check on one system (an installed name, or a folder); for `supplyhub connector check NAME`."""
-    from connectors import kit_checks
+    from connectors import kit_registry
 
     folder = name if isinstance(name, Path) else manifest.HOME / name
-    return [await kit_checks.run(folder, each) for each in kit_checks.CHECKS]
+    return [await kit_registry.run(folder, each) for each in checks()]

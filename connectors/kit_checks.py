@@ -1,60 +1,25 @@
-"""The checks of the contract kit: what every connector promises, tried against its own sandbox."""
+"""The contract kit's checks of pulls, pushes and secrets, tried against a connector's own sandbox."""
 
 from __future__ import annotations
 
-import asyncio
 import io
 import itertools
 import logging
 import math
-import time
-from collections.abc import Awaitable, Callable
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import orjson
 
-from connectors import base, manifest
+from connectors import base
 from connectors.base import Adapter
-from connectors.contracts import Capability, PushContent, ReceiptStatus
-from connectors.kit import CheckResult, SystemKit, kit_of
-from connectors.kit_stage import KitFailure, listings_of, must, pages_of, playing, reachable
-from connectors.protocol import PlacesOrders, ReceivesPush
+from connectors.contracts import Capability, PushContent
+from connectors.kit import SystemKit
+from connectors.kit_registry import CHECKS, promise, raises
+from connectors.kit_stage import KitFailure, figures_of, listings_of, must, pages_of, playing, stock_pages_of
+from connectors.protocol import ReceivesPush
 from connectors.sandbox_kit import Delivery, Faults
-from hub.kernel.errors import Broken, HubError, Misconfigured, NotFound, Retry, Unauthorized
-
-Check = Callable[[SystemKit], Awaitable[None]]
-CHECKS: dict[str, tuple[Check, Capability | None]] = {}
-
-
-def promise(capability: Capability | None = None) -> Callable[[Check], Check]:
-    """Register a check; it is skipped for connectors without `capability`."""
-
-    def register(check: Check) -> Check:
-        CHECKS[check.__name__] = (check, capability)
-        return check
-
-    return register
-
-
-async def run(folder: Path, name: str) -> CheckResult:
-    """One check on one system, as a result."""
-    check, capability = CHECKS[name]
-    try:
-        declared = manifest.load(folder)
-    except HubError as error:
-        return CheckResult(name, "failed", str(error))
-    if name in declared.waive:
-        return CheckResult(name, "waived", declared.waive[name])
-    if capability is not None and capability not in declared.capabilities:
-        return CheckResult(name, "skipped", f"not among its capabilities: {capability}")
-    try:
-        async with asyncio.timeout(60):
-            await check(kit_of(folder))
-    except Exception as error:
-        return CheckResult(name, "failed", f"{type(error).__name__}: {error}")
-    return CheckResult(name, "passed")
+from hub.kernel.errors import Broken, HubError, Misconfigured, NotFound, Unauthorized
 
 
 @promise()
@@ -150,6 +115,28 @@ async def known_records_report_their_stock_only(kit: SystemKit) -> None:
     must(figures == set(digests), "an unchanged record did not report its stock")
 
 
+@promise(Capability.PULLS_STOCK)
+async def a_stock_pull_ends_and_resumes(kit: SystemKit) -> None:
+    """It ends once, complete; every figure says a count or a level, one a SKU and location; resumed after any page, in
+    a new object, it reports the rest."""
+    async with playing(kit) as (sandbox, adapter):
+        whole = await stock_pages_of(adapter)
+        must([page.complete for page in whole] == [False] * (len(whole) - 1) + [True], "only the last is complete")
+        wanted = figures_of(whole)
+        must(len(wanted) >= 25, f"the sandbox must report at least 25 figures, not {len(wanted)}")
+        must(len({(f.vendor_sku, f.location) for f in wanted}) == len(wanted), "a SKU and location came twice")
+        must(all((f.on_hand is None) != (f.level is None) for f in wanted), "a figure says nothing, or both")
+        for done in range(1, len(whole) + 1):
+            cursor = orjson.loads(orjson.dumps(whole[done - 1].cursor))
+            fresh = kit.adapter(sandbox)
+            try:
+                rest = await stock_pages_of(fresh, cursor)
+            finally:
+                await fresh.aclose()
+            got = figures_of(whole[:done] + rest)
+            must(len(got) == len(wanted) and rest[-1].complete, f"resumed after page {done}: {len(got)} figures")
+
+
 @promise(Capability.PULLS_LISTINGS)
 async def throttling_is_honoured(kit: SystemKit) -> None:
     """After 429 nothing is sent before Retry-After is over, and the pull then ends as if nothing had happened."""
@@ -174,7 +161,7 @@ async def a_short_outage_is_ridden_out(kit: SystemKit) -> None:
 async def a_wrong_credential_is_misconfigured(kit: SystemKit) -> None:
     """401 is Misconfigured at once: repeating it would lock the account."""
     async with playing(kit, Faults(deny=True)) as (sandbox, adapter):
-        await _raises(Misconfigured, pages_of(adapter))
+        await raises(Misconfigured, pages_of(adapter))
         must(len(sandbox.seen) == 1, f"a denied request was repeated {len(sandbox.seen) - 1} times")
 
 
@@ -183,60 +170,7 @@ async def garbage_is_broken(kit: SystemKit) -> None:
     """A web page with status 200, and an answer cut short, are Broken: never an empty or a complete pull."""
     for faults in (Faults(garbage=100), Faults(truncate=100)):
         async with playing(kit, faults) as (_, adapter):
-            await _raises(Broken, pages_of(adapter))
-
-
-@promise(Capability.PLACES_ORDERS)
-async def the_order_request_is_golden(kit: SystemKit) -> None:
-    """The order that reaches the vendor equals fixtures/golden_order.json."""
-    order = kit.purchase_order()
-    async with playing(kit) as (sandbox, adapter):
-        receipt = await _placing(adapter).place(order, key=order.number)
-        must(receipt.status is not ReceiptStatus.REFUSED, f"the order was refused: {receipt.reason}")
-        must(bool(receipt.vendor_order_no), "the receipt has no vendor order number")
-        sent = kit.order_request(sandbox, order.number)
-    golden = orjson.loads((kit.folder / "fixtures" / "golden_order.json").read_bytes())
-    must(sent == golden, f"the request differs from golden_order.json: {orjson.dumps(sent).decode()}")
-
-
-@promise(Capability.PLACES_ORDERS)
-async def a_lost_answer_never_buys_twice(kit: SystemKit) -> None:
-    """The vendor accepts, its answer is lost: Retry; asking by our key finds that one order."""
-    order = kit.purchase_order()
-    async with playing(kit, Faults(lose_answer=1)) as (sandbox, adapter):
-        placing = _placing(adapter)
-        await _raises(Retry, placing.place(order, key=order.number))
-        found = await placing.find(order.number)
-        must(found is not None and found.status is not ReceiptStatus.REFUSED, "the placed order was not found again")
-        must(kit.orders_at_vendor(sandbox, order.number) == 1, "the vendor does not hold exactly one order")
-        must(await placing.find(order.number + "-other") is None, "a key that was never used finds an order")
-
-
-@promise(Capability.PLACES_ORDERS)
-async def a_refusal_is_an_answer(kit: SystemKit) -> None:
-    """A refused order is a receipt with a reason, is sent at most once, and leaves no living order behind."""
-    order = kit.refused_order()
-    async with playing(kit) as (sandbox, adapter):
-        receipt = await _placing(adapter).place(order, key=order.number)
-        must(receipt.status is ReceiptStatus.REFUSED, "it was not refused")
-        must(bool(receipt.reason), "the refusal gives no reason")
-        posts = [seen for seen in sandbox.seen if seen.method == "POST"]
-        must(len(posts) <= 1, f"a refused order was sent {len(posts)} times")
-        must(kit.orders_at_vendor(sandbox, order.number) == 0, "a refused order lives at the vendor")
-
-
-@promise(Capability.PLACES_ORDERS)
-async def a_cancelled_order_is_gone(kit: SystemKit) -> None:
-    """Cancelling leaves no living order, or is refused with a reason."""
-    order = kit.purchase_order()
-    async with playing(kit) as (sandbox, adapter):
-        placing = _placing(adapter)
-        receipt = await placing.place(order, key=order.number)
-        cancelled = await placing.cancel(receipt.vendor_order_no or "", order)
-        if cancelled.status is ReceiptStatus.ACCEPTED:
-            must(kit.orders_at_vendor(sandbox, order.number) == 0, "the cancelled order still lives at the vendor")
-        else:
-            must(bool(cancelled.reason), "the refusal to cancel gives no reason")
+            await raises(Broken, pages_of(adapter))
 
 
 @promise(Capability.RECEIVES_PUSH)
@@ -322,29 +256,12 @@ async def secrets_stay_secret(kit: SystemKit) -> None:
         must(not any(value in text for text in shown), f"the secret {name} shows")
 
 
-async def _raises(kind: type[HubError], work: Awaitable[Any]) -> None:
-    started = time.monotonic()
-    try:
-        await work
-    except kind:
-        must(time.monotonic() - started < 30, f"{kind.__name__} took too long")
-        return
-    except HubError as error:
-        raise KitFailure(f"{kind.__name__} was due, {type(error).__name__} came: {error}") from error
-    raise KitFailure(f"{kind.__name__} was due, nothing was raised")
-
-
 def _refused(receiver: ReceivesPush, push: Delivery) -> None:
     try:
         receiver.verify(push.headers, push.body)
     except Unauthorized:
         return
     raise KitFailure(f"a forged push was believed: {push.headers}")
-
-
-def _placing(adapter: Adapter) -> PlacesOrders:
-    assert isinstance(adapter, PlacesOrders)
-    return adapter
 
 
 def _receiving(adapter: Adapter) -> ReceivesPush:
@@ -376,6 +293,3 @@ def _last_wins(contents: list[PushContent]) -> dict[Any, Any]:
         for update in content.orders:
             state["order", update.vendor_order_no or update.po_number] = update.status
     return state
-
-
-__all__ = ["CHECKS", "KitFailure", "pages_of", "playing", "promise", "reachable", "run"]

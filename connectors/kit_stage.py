@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 
 from connectors import guards
 from connectors.base import Adapter
-from connectors.contracts import Cursor, ListingIn, Page
+from connectors.contracts import Cursor, ListingIn, Page, StockFigure
 from connectors.kit import SystemKit
-from connectors.protocol import PullsListings
+from connectors.protocol import PullsListings, PullsStock
 from connectors.sandbox_kit import Faults, Sandbox
 from hub.kernel.settings import reset_settings
 
@@ -67,6 +67,20 @@ async def pages_of(adapter: Adapter, since: Cursor | None = None) -> list[Page]:
         pages.append(page)
         must(len(pages) < 10_000, "the pull does not end")
     return pages
+
+
+async def stock_pages_of(adapter: Adapter, since: Cursor | None = None) -> list[Page]:
+    """All pages of a stock pull; fails when it does not end."""
+    assert isinstance(adapter, PullsStock)
+    pages: list[Page] = []
+    async for page in adapter.pull_stock(since):
+        pages.append(page)
+        must(len(pages) < 10_000, "the stock pull does not end")
+    return pages
+
+
+def figures_of(pages: list[Page]) -> list[StockFigure]:
+    return [figure for page in pages for figure in page.unchanged]
 
 
 def listings_of(pages: list[Page]) -> list[ListingIn]:

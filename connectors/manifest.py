@@ -16,35 +16,32 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
+from connectors.auths import Auth, BasicAuth, NamedSecret, Signing, Token
 from connectors.contracts import Capability, ShipmentStatus
 from connectors.parts import (
-    Auth,
-    BasicAuth,
     BodyValue,
     Cancel,
+    Envelope,
     ErrorRule,
     Find,
-    FromConfig,
     Http,
-    Id,
     Incremental,
     ListingMap,
     Mapping_,
-    Name,
-    NamedSecret,
     Paginate,
-    Part,
-    PathExpr,
     PlaceOrders,
     Pull,
+    PullStock,
     Push,
     PushTopic,
     Reading,
-    SecretRef,
+    Request,
     Setting,
     Signature,
+    StockMap,
     TrackOrders,
 )
+from connectors.pieces import FromConfig, Id, Name, Part, PathExpr, SecretRef
 from hub.kernel.errors import Misconfigured, NotFound
 
 HOME = Path(__file__).parent
@@ -64,8 +61,11 @@ class Manifest(Part):
     config: dict[Name, Setting] = Field(default_factory=dict)
     auth: Auth | None = None
     http: Http = Http()
+    envelope: Envelope | None = None
     error_code: PathExpr | None = None  # where an error answer says its code
+    error_text: PathExpr | None = None  # and what it says to people
     pull_listings: Pull | None = None
+    pull_stock: PullStock | None = None
     place_orders: PlaceOrders | None = None
     track_orders: TrackOrders | None = None
     statuses: dict[str, ShipmentStatus] = Field(default_factory=dict)
@@ -112,8 +112,10 @@ def _config_names(value: Any) -> list[str]:
 
 
 def _request_paths(manifest: Manifest) -> list[str]:
-    pull, place, track = manifest.pull_listings, manifest.place_orders, manifest.track_orders
-    paths = [pull.get] if pull else []
+    place, track = manifest.place_orders, manifest.track_orders
+    paths = [pull.path for pull in (manifest.pull_listings, manifest.pull_stock) if pull]
+    if manifest.auth is not None and manifest.auth.token is not None:
+        paths.append(manifest.auth.token.post)
     if place is not None:
         paths += [place.post, place.find.get] + ([place.cancel.path] if place.cancel else [])
     return paths + ([track.get] if track else [])
@@ -167,6 +169,7 @@ __all__ = [
     "BasicAuth",
     "BodyValue",
     "Cancel",
+    "Envelope",
     "ErrorRule",
     "Find",
     "FromConfig",
@@ -180,12 +183,17 @@ __all__ = [
     "Part",
     "PlaceOrders",
     "Pull",
+    "PullStock",
     "Push",
     "PushTopic",
     "Reading",
+    "Request",
     "SecretRef",
     "Setting",
     "Signature",
+    "Signing",
+    "StockMap",
+    "Token",
     "TrackOrders",
     "load",
     "manifest_of",

@@ -16,8 +16,9 @@ from typing import Any
 from connectors.calling import Answer, Caller
 from connectors.contracts import Cursor
 from connectors.filling import fill_params
-from connectors.manifest import Incremental, Manifest, Paginate, Pull
+from connectors.manifest import Incremental, Manifest, Paginate, Pull, Request
 from connectors.paths import compile_path
+from connectors.signing import CHINA
 from hub.kernel.errors import Broken, Misconfigured
 
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
@@ -50,7 +51,7 @@ class _State:
 
 
 async def walk(
-    call: Caller, manifest: Manifest, spec: Pull, config: Mapping[str, Any], since: Cursor | None
+    call: Caller, manifest: Manifest, spec: Request, config: Mapping[str, Any], since: Cursor | None
 ) -> AsyncGenerator[PageOfRecords, None]:
     """The pages after `since`. See connectors.declarative for what a cursor may hold."""
     pages = spec.paginate
@@ -75,7 +76,7 @@ async def walk(
         while True:
             fetching, ahead = ahead, None
             path, params = _request(call, spec, pages, base, size, state)
-            answer = await (fetching if fetching is not None else call.get(path, params))
+            answer = await (fetching if fetching is not None else _fetch(call, spec, path, params))
             body = answer.json(manifest)
             records = read(body)
             if records is None:
@@ -102,7 +103,7 @@ async def walk(
             state.position = following
             if not last and spec.prefetch and pages is not None and (pages.page or pages.offset):
                 next_path, next_params = _request(call, spec, pages, base, size, state)
-                ahead = asyncio.create_task(call.get(next_path, next_params))
+                ahead = asyncio.create_task(_fetch(call, spec, next_path, next_params))
             cursor = state.cursor()
             if missing is not None:  # what came is used, but the pull is not complete and starts anew next time
                 cursor = {"since": state.since} if state.since else {}
@@ -130,11 +131,22 @@ def page_size(pages: Paginate, config: Mapping[str, Any]) -> int:
     return chosen
 
 
-def _params(spec: Pull, config: Mapping[str, Any], since: str | None) -> dict[str, Any]:
+async def _fetch(call: Caller, spec: Request, path: str, params: Mapping[str, Any] | None) -> Answer:
+    if spec.post is None or "://" in path:  # a link to the next page is followed as it stands
+        return await call.get(path, params)
+    if spec.send == "form":
+        return await call.ask("POST", path, form=params or {})
+    if spec.send == "json":
+        return await call.ask("POST", path, dict(params or {}))
+    return await call.ask("POST", path, params=params)
+
+
+def _params(spec: Request, config: Mapping[str, Any], since: str | None) -> dict[str, Any]:
     made = fill_params(spec.params, config)
-    if since is not None and spec.incremental is not None:
-        made |= fill_params(spec.incremental.params, config)
-        made[spec.incremental.param] = since_value(spec.incremental, datetime.fromisoformat(since))
+    rule = spec.incremental if isinstance(spec, Pull) else None
+    if since is not None and rule is not None:
+        made |= fill_params(rule.params, config)
+        made[rule.param] = since_value(rule, datetime.fromisoformat(since))
     return made
 
 
@@ -145,13 +157,15 @@ def since_value(rule: Incremental, since: datetime) -> str:
         return start.isoformat()
     if rule.format == "iso_naive_utc":
         return start.replace(tzinfo=None, microsecond=0).isoformat()
+    if rule.format == "china":
+        return start.astimezone(CHINA).strftime("%Y-%m-%d %H:%M:%S")
     return str(int(start.timestamp() * (1000 if rule.format == "epoch_ms" else 1)))
 
 
 def _request(
-    call: Caller, spec: Pull, pages: Paginate | None, base: Mapping[str, Any], size: int, state: _State
+    call: Caller, spec: Request, pages: Paginate | None, base: Mapping[str, Any], size: int, state: _State
 ) -> tuple[str, dict[str, Any] | None]:
-    path = call.fill(spec.get)
+    path = call.fill(spec.path)
     params = dict(base)
     if pages is None:
         return path, params

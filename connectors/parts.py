@@ -1,38 +1,15 @@
-"""The parts of a manifest: settings, credentials, requests, pages, maps, orders and pushes, each checked on its own.
-What they add up to is connectors.manifest."""
+"""The parts of a manifest: settings, requests, pages, maps, orders and pushes, each checked on its own (who calls is in
+connectors.auths). What they add up to is connectors.manifest."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal
 
-import jmespath
-from jmespath.exceptions import JMESPathError
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from connectors.contracts import ListingIn
-
-Id = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{1,40}$")]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,60}$")]
-
-
-def _compiles(path: Any) -> Any:
-    if isinstance(path, str):
-        try:
-            jmespath.compile(path)
-        except JMESPathError as error:
-            raise ValueError(f"{path!r} is not a JMESPath: {str(error).splitlines()[0]}") from None
-    return path
-
-
-PathExpr = Annotated[str, StringConstraints(min_length=1, max_length=500), BeforeValidator(_compiles)]
-Constant = str | int | bool | None
-
-
-class Part(BaseModel):
-    """Base of every part of a manifest: unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+from connectors.pieces import Constant, FromConfig, Name, Param, Part, PathExpr, compiles
 
 
 class Setting(Part):
@@ -52,64 +29,45 @@ class Setting(Part):
         return self
 
 
-class FromConfig(Part):
-    """A value taken from the connection's settings."""
-
-    config: Name
-
-
-class SecretRef(Part):
-    """A credential taken from the connection's secrets."""
-
-    secret: Name
-
-
-class BasicAuth(Part):
-    user: SecretRef | FromConfig
-    password: SecretRef
-
-
-class NamedSecret(Part):
-    """A secret sent under a name (a header or a query parameter), with an optional constant in front."""
-
-    name: str
-    secret: Name
-    prefix: str = ""
-
-
-class Auth(Part):
-    """Exactly one way to say who calls."""
-
-    basic: BasicAuth | None = None
-    bearer: SecretRef | None = None
-    header: NamedSecret | None = None
-    query: NamedSecret | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Auth:
-        if sum(way is not None for way in (self.basic, self.bearer, self.header, self.query)) != 1:
-            raise ValueError("give exactly one of basic, bearer, header, query")
-        return self
-
-    @property
-    def secret_names(self) -> tuple[str, ...]:
-        if self.basic is not None:
-            user = self.basic.user
-            return (*((user.secret,) if isinstance(user, SecretRef) else ()), self.basic.password.secret)
-        one = self.bearer or self.header or self.query
-        assert one is not None
-        return (one.secret,)
-
-
 def _rate(value: Any) -> Any:
     """`5/s`, `100/min`, `1000/h` or a number of calls a second."""
     if isinstance(value, str):
         count, _, unit = value.partition("/")
-        seconds = {"s": 1, "min": 60, "h": 3600}.get(unit)
+        seconds = _SECONDS.get(unit)
         if seconds is None or not re.fullmatch(r"\d+(\.\d+)?", count):
             raise ValueError("write a rate as 5/s, 100/min or 1000/h")
         return float(count) / seconds
     return value
+
+
+_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
+
+
+class Budget(Part):
+    """The vendor's published quota: this many calls in this many seconds, to be spent when we like. In a manifest it is
+    written `10000/d`."""
+
+    calls: int = Field(ge=1)
+    per_s: int = Field(ge=1)
+
+
+def _budget(value: Any) -> Any:
+    if isinstance(value, str):
+        count, _, unit = value.partition("/")
+        if unit not in _SECONDS or not count.isdigit():
+            raise ValueError("write a budget as 40/s, 1000/min, 5000/h or 10000/d")
+        return {"calls": int(count), "per_s": _SECONDS[unit]}
+    return value
+
+
+class Quota(Part):
+    """Headers in which the vendor says what is left of a quota: `remaining` calls, and when it fills up again, as
+    seconds from now or as seconds since 1970."""
+
+    remaining: str
+    reset: str | None = None
+    reset_is: Literal["seconds", "epoch"] = "seconds"
+    keep: int = Field(1, ge=0)  # calls to leave for others before pausing
 
 
 class Http(Part):
@@ -118,6 +76,8 @@ class Http(Part):
     base_url: str | FromConfig = FromConfig(config="base_url")
     timeout_s: float = Field(20.0, gt=0, le=600)
     rate: Annotated[float | None, BeforeValidator(_rate)] = None  # calls a second
+    budget: Annotated[Budget | None, BeforeValidator(_budget)] = None
+    quota: Quota | None = None
     burst: int = Field(5, ge=1)  # calls that may be made at once after a pause
     concurrency: int = Field(4, ge=1, le=64)  # calls in flight for one connection
     attempts: int = Field(4, ge=1, le=10)  # of one idempotent call
@@ -188,7 +148,21 @@ class ListingMap(Mapping_):
 
 
 ListingMapSpec = Annotated[ListingMap, BeforeValidator(_mapping)]
-Param = Constant | FromConfig
+STOCK_FIELDS = ("on_hand", "level", "location", "version", "reported_at")
+
+
+class StockMap(Mapping_):
+    @model_validator(mode="after")
+    def _known_fields(self) -> StockMap:
+        unknown = set(self.fields) - {"vendor_sku", *STOCK_FIELDS}
+        if unknown or self.attributes:
+            raise ValueError(f"a stock figure has no {', '.join(sorted(unknown)) or 'attributes'}")
+        if "vendor_sku" not in self.fields or not {"on_hand", "level"} & set(self.fields):
+            raise ValueError("a stock figure needs vendor_sku and on_hand or level")
+        return self
+
+
+StockMapSpec = Annotated[StockMap, BeforeValidator(_mapping)]
 
 
 class Paginate(Part):
@@ -217,7 +191,7 @@ class Paginate(Part):
         if self.cursor is not None and self.param is None:
             raise ValueError("a cursor needs param: the query parameter that carries it")
         if self.link is not None and self.link != "header":
-            _compiles(self.link)
+            compiles(self.link)
         return self
 
 
@@ -225,21 +199,47 @@ class Incremental(Part):
     """Ask only for what changed since the last complete pull began, minus an overlap."""
 
     param: str
-    format: Literal["iso", "iso_naive_utc", "epoch", "epoch_ms"] = "iso"
+    format: Literal["iso", "iso_naive_utc", "epoch", "epoch_ms", "china"] = "iso"  # china: 2026-11-25 14:32:05
     overlap_s: int = Field(300, ge=0)
     params: dict[str, Param] = Field(default_factory=dict)  # sent beside it
     full_every_s: int = Field(6 * 3600, ge=0)  # a full sweep at least this often
 
 
-class Pull(Part):
-    get: str
+class Request(Part):
+    """Rows asked for page by page: `get`, or `post` with the parameters in a form or a JSON object."""
+
+    get: str | None = None
+    post: str | None = None
     params: dict[str, Param] = Field(default_factory=dict)
+    send: Literal["query", "form", "json"] = "query"  # where the parameters of a post go, those of the pages too
     paginate: Paginate | None = None
     records: PathExpr = "@"
+    prefetch: bool = True  # fetch the next page while this one is used (page and offset only)
+
+    @model_validator(mode="after")
+    def _one_method(self) -> Request:
+        if (self.get is None) == (self.post is None):
+            raise ValueError("give get or post, exactly one of them")
+        if self.get is not None and self.send != "query":
+            raise ValueError("the parameters of a get go into the query")
+        return self
+
+    @property
+    def path(self) -> str:
+        return self.get or self.post or ""
+
+
+class Pull(Request):
     map: ListingMapSpec
     ignore: tuple[str, ...] = ()  # top-level vendor fields that are known and not used
     incremental: Incremental | None = None
-    prefetch: bool = True  # fetch the next page while this one is used (page and offset only)
+    full_every_s: int | None = Field(None, ge=0)  # where stock is pulled by itself: how often all listings are
+
+
+class PullStock(Request):
+    """All stock figures, beside each incremental pull of listings: most systems do not call a sale a change."""
+
+    map: StockMapSpec
 
 
 class BodyValue(Part):
@@ -314,6 +314,14 @@ class Push(Part):
         if self.id is None and self.id_header is None:
             raise ValueError("name the delivery's id: id (path in the body) or id_header")
         return self
+
+
+class Envelope(Part):
+    """Some systems answer 200 to everything and say in the body whether it went well: `ok` is a path, and one of `is`
+    must stand there. Anything else is an error with the code at `error_code`, for the rules of `errors`."""
+
+    ok: PathExpr
+    is_: tuple[Constant, ...] = Field((True,), alias="is", min_length=1)
 
 
 Action = Literal["Retry", "Misconfigured", "OutOfStock", "Refused", "Broken", "NotFound"]

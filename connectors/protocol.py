@@ -3,10 +3,19 @@ connection by `connectors.api.open_connector`; it owns its HTTP client and is cl
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from connectors.contracts import Cursor, OrderUpdate, Page, PurchaseOrder, PushContent, PushReceived, Receipt
+from connectors.contracts import (
+    Cursor,
+    IssuedCode,
+    OrderUpdate,
+    Page,
+    PurchaseOrder,
+    PushContent,
+    PushReceived,
+    Receipt,
+)
 
 IdempotencyKey = str
 
@@ -21,7 +30,7 @@ class PullsListings(Protocol):
 @runtime_checkable
 class PullsStock(Protocol):
     def pull_stock(self, since: Cursor | None) -> AsyncIterator[Page]:
-        """The same for stock figures alone."""
+        """Stock figures alone, as `Page.unchanged`; asked for beside every incremental pull of listings."""
         ...
 
 
@@ -56,8 +65,9 @@ class PlacesOrders(Protocol):
 
 @runtime_checkable
 class TracksOrders(Protocol):
-    async def track(self, vendor_order_no: str) -> OrderUpdate | None:
-        """The vendor's own view of the order now."""
+    async def track(self, vendor_order_no: str) -> Sequence[OrderUpdate]:
+        """The vendor's own view of the order now: one update a parcel, or one for the order while it has none. Empty
+        when the vendor knows no such order."""
         ...
 
 
@@ -70,8 +80,8 @@ class BooksSlots(Protocol):
 
 @runtime_checkable
 class IssuesCodes(Protocol):
-    async def issue(self, po: PurchaseOrder, *, key: IdempotencyKey) -> list[str]:
-        """Voucher codes for the order; the same key returns the same codes."""
+    async def issue(self, po: PurchaseOrder, *, key: IdempotencyKey) -> Sequence[IssuedCode]:
+        """The codes of an order that `place` accepted; the same key returns the same codes."""
         ...
 
 

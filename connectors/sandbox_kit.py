@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from aiohttp import web
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# A handler may say under this key whether the request acted; unless it says, every POST did. Of several POSTs that
+# place one order only the last one acts; a GraphQL query and a login do not.
+ACTS = "acts"
 
 
 @dataclass
@@ -28,7 +31,7 @@ class Faults:
     truncate: int = 0  # send half of the body, then close cleanly
     drip_s: float = 0.0  # send the body in ten pieces over this many seconds
     delay_s: float = 0.0  # wait before answering
-    lose_answer: int = 0  # do what a POST asks, then drop the connection without answering
+    lose_answer: int = 0  # do what an acting request asks, then drop the connection without answering
     deny: bool = False  # answer 401 to everything
     repeat_page: bool = False  # answer the first page for every page
     drop_page: int = 0  # leave this page number out (its rows are never sent)
@@ -45,6 +48,7 @@ class Seen:
     method: str
     path: str
     status: int
+    acted: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,8 @@ class Sandbox(ABC):
     @web.middleware
     async def _around(self, request: web.Request, handler: Next) -> web.StreamResponse:
         response = await self._faulty(request, handler)
-        self.seen.append(Seen(time.monotonic(), request.method, request.path_qs, response.status))
+        acted = bool(request.get(ACTS, request.method == "POST"))
+        self.seen.append(Seen(time.monotonic(), request.method, request.path_qs, response.status, acted))
         if len(self.seen) > 20_000:
             del self.seen[:10_000]
         return response
@@ -120,7 +125,7 @@ class Sandbox(ABC):
             faults.garbage -= 1
             return web.Response(text="<!DOCTYPE html><html><body>Maintenance</body></html>", content_type="text/html")
         response = await handler(request)
-        if faults.lose_answer > 0 and request.method == "POST":
+        if faults.lose_answer > 0 and request.get(ACTS, request.method == "POST"):
             faults.lose_answer -= 1
             if request.transport is not None:
                 request.transport.abort()

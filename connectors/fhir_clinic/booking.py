@@ -6,7 +6,7 @@ because the marks that slots and appointments carry let the next call with the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -103,27 +103,28 @@ class BooksAppointments(Adapter):
             await self._free_slot(slot, po.number, None)
         return Receipt(status=ReceiptStatus.ACCEPTED, vendor_order_no=vendor_order_no, raw_status="cancelled")
 
-    async def track(self, vendor_order_no: str) -> OrderUpdate | None:
-        """The order's state now, as that of the appointment furthest from done; None when the clinic has none."""
+    async def track(self, vendor_order_no: str) -> Sequence[OrderUpdate]:
+        """The order's state now, as that of the appointment furthest from done; nothing when the clinic has none."""
         ids = [part for part in vendor_order_no.split(",") if part]
         found: list[Resource] = []
         for number in ids:
             try:
                 answer = await self.call.get(f"Appointment/{self.call.fill('{id}', id=number)}")
             except NotFound:
-                return None
+                return ()
             found.append(self._resource(answer, "Appointment"))
             asked_at = answer.sent_at
         if not found:
-            return None
+            return ()
         raw = [str(item.get("status", "")) for item in found]
-        return OrderUpdate(
+        update = OrderUpdate(
             po_number=_order_number(found[0], self._system),
             vendor_order_no=vendor_order_no,
             status=words.least([self.manifest.statuses.get(status, ShipmentStatus.UNKNOWN) for status in raw]),
             raw_status=",".join(raw),
             at=max((t for item in found if (t := last_updated(item))), default=asked_at),
         )
+        return (update,)
 
     # Slots ----------------------------------------------------------------------------------------------------
 

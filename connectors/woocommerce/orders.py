@@ -167,16 +167,16 @@ class TakesOrders(PlacesByManifest, TracksByManifest):
         if not isinstance(order, dict) or order.get("status") != "cancelled":
             raise Broken(f"woocommerce did not cancel order {number}", code="not_cancelled")
 
-    async def track(self, vendor_order_no: str) -> OrderUpdate | None:
-        """The shop's view of the order now, or None when it has no such order."""
+    async def track(self, vendor_order_no: str) -> Sequence[OrderUpdate]:
+        """The shop's view of the order now; nothing when it has no such order."""
         try:
             answer = await self.call.get(f"{_ORDERS}/{_digits(vendor_order_no)}")
         except NotFound:
-            return None
+            return ()
         order = answer.json(self.manifest)
         if not isinstance(order, dict):
             raise Broken("woocommerce: the order is not an object", code="bad_shape")
-        return self.order_update(self.order_view(order), vendor_order_no, answer.sent_at)
+        return (self.order_update(self.order_view(order), vendor_order_no, answer.sent_at),)
 
     def order_view(self, order: Mapping[str, Any]) -> dict[str, Any]:
         """An order with what the tracking map reads; nothing of the person it goes to."""

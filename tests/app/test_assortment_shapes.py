@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from connectors import base
 from connectors.contracts import BadRow, ListingIn, Page
-from connectors.kit_checks import reachable
+from connectors.kit_stage import reachable
 from connectors.manifest import HOME
 from connectors.protocol import PullsListings
 from connectors.woocommerce.sandbox import WooSandbox

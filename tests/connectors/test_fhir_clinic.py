@@ -18,7 +18,7 @@ from connectors.fhir_clinic.adapter import Adapter
 from connectors.fhir_clinic.appointments import slots_of
 from connectors.fhir_clinic.resources import Prices, Service, bundle, service_listing, services_of, slot_in
 from connectors.fhir_clinic.sandbox import FhirSandbox
-from connectors.kit_checks import reachable
+from connectors.kit_stage import reachable
 from hub.kernel import clock
 from hub.kernel.errors import Broken
 

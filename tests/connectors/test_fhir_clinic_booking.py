@@ -15,7 +15,7 @@ from connectors import base, guards, manifest
 from connectors.contracts import PoLine, PurchaseOrder, Receipt, ReceiptStatus, ShipmentStatus, ShipTo
 from connectors.fhir_clinic.adapter import Adapter
 from connectors.fhir_clinic.sandbox import FhirSandbox
-from connectors.kit_checks import reachable
+from connectors.kit_stage import reachable
 from hub.kernel.errors import Misconfigured, Retry
 
 START = datetime(2099, 5, 4, 1, 0, tzinfo=UTC)
@@ -297,11 +297,10 @@ async def test_tracking_speaks_our_words_and_never_guesses(
 ) -> None:
     receipt = await place(booker, order("po_1", "s1"))
     clinic.change("Appointment", receipt.vendor_order_no or "", status=status)
-    update = await booker.track(receipt.vendor_order_no or "")
-    assert update is not None
+    [update] = await booker.track(receipt.vendor_order_no or "")
     assert (update.status, update.raw_status, update.po_number) == (meaning, status, "po_1")
     assert update.at.tzinfo is not None
-    assert await booker.track("nothing-like-it") is None
+    assert await booker.track("nothing-like-it") == ()
 
 
 async def test_a_clinic_that_asks_for_time_leaves_the_order_pending(clinic: FhirSandbox, booker: Adapter) -> None:

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from connectors import base, guards, manifest
 from connectors.contracts import Page
-from connectors.kit_checks import reachable
+from connectors.kit_stage import reachable
 from connectors.sandbox_kit import Faults
 from connectors.table_feed.adapter import Adapter
 from connectors.table_feed.sandbox import FeedSandbox

@@ -349,16 +349,15 @@ async def test_tracking_tells_the_raw_status_and_the_parcel() -> None:
     async with shop() as (sandbox, connector):
         adapter, order = connector(), po(("MUG", 1, "12.90"))
         number = (await adapter.place(order, key=order.number)).vendor_order_no or ""
-        update = await adapter.track(number)
-        assert update is not None and (update.status, update.po_number) == (ShipmentStatus.PENDING, order.number)
+        [update] = await adapter.track(number)
+        assert (update.status, update.po_number) == (ShipmentStatus.PENDING, order.number)
         sandbox.set_order_status(number, "completed", tracking_no="SF1234567890", carrier="顺丰")
-        update = await adapter.track(number)
-        assert update is not None
+        [update] = await adapter.track(number)
         assert (update.status, update.tracking_no, update.carrier) == (ShipmentStatus.SHIPPED, "SF1234567890", "顺丰")
         sandbox.orders[int(number)]["status"] = "packing"
-        update = await adapter.track(number)
-        assert update is not None and (update.status, update.raw_status) == (ShipmentStatus.UNKNOWN, "packing")
-        assert await adapter.track("4711") is None
+        [update] = await adapter.track(number)
+        assert (update.status, update.raw_status) == (ShipmentStatus.UNKNOWN, "packing")
+        assert await adapter.track("4711") == ()
 
 
 def test_our_number_tells_when_it_was_made() -> None:
