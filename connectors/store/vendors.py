@@ -1,0 +1,68 @@
+"""SQL about vendors and their connections."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+
+from connectors.store.values import row_id
+from hub.kernel.db import Tx
+
+
+async def add_vendor(tx: Tx, name: str, name_en: str) -> int | None:
+    """The new vendor's id, or None when the name is taken."""
+    sql = """INSERT INTO vendors (name, name_en, created_at) VALUES ($1, $2, $3)
+             ON CONFLICT (name) DO NOTHING RETURNING id"""
+    return row_id(await tx.fetchval(sql, name, name_en, tx.now))
+
+
+async def vendor(tx: Tx, vendor_id: int) -> asyncpg.Record | None:
+    return await tx.fetchrow("SELECT id, name, name_en, created_at FROM vendors WHERE id = $1", vendor_id)
+
+
+async def vendor_rows(tx: Tx, after: int, limit: int) -> list[asyncpg.Record]:
+    sql = """SELECT v.id, v.name, v.name_en, v.created_at,
+                    (SELECT count(*) FROM connections c WHERE c.vendor_id = v.id) AS connections
+             FROM vendors v WHERE v.id > $1 ORDER BY v.id LIMIT $2"""
+    return await tx.fetch(sql, after, limit)
+
+
+_CONNECTION = """SELECT c.*, v.name AS vendor_name FROM connections c JOIN vendors v ON v.id = c.vendor_id"""
+
+
+async def add_connection(tx: Tx, row: Mapping[str, Any]) -> int | None:
+    """The new connection's id, or None when the vendor has one of this name."""
+    sql = """INSERT INTO connections (vendor_id, connector, name, role, config, defaults, sync_every_s, next_sync_at,
+                                      push_enabled, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8) ON CONFLICT (vendor_id, name) DO NOTHING RETURNING id"""
+    values = (row["vendor_id"], row["connector"], row["name"], row["role"], json.dumps(row["config"]),
+              json.dumps(row["defaults"]), row["sync_every_s"], tx.now, row["push_enabled"])  # fmt: skip
+    return row_id(await tx.fetchval(sql, *values))
+
+
+async def keep_secrets(tx: Tx, connection_id: int, sealed: bytes) -> None:
+    await tx.run("UPDATE connections SET secrets = $2 WHERE id = $1", connection_id, sealed)
+
+
+async def connection(tx: Tx, connection_id: int) -> asyncpg.Record | None:
+    return await tx.fetchrow(f"{_CONNECTION} WHERE c.id = $1", connection_id)
+
+
+async def connection_rows(tx: Tx, vendor_id: int | None, after: int, limit: int) -> list[asyncpg.Record]:
+    sql = f"""{_CONNECTION} WHERE ($1::bigint IS NULL OR c.vendor_id = $1) AND c.id > $2 ORDER BY c.id LIMIT $3"""
+    return await tx.fetch(sql, vendor_id, after, limit)
+
+
+async def sync_now(tx: Tx, connection_id: int) -> int:
+    return await tx.run(
+        "UPDATE connections SET next_sync_at = LEAST(next_sync_at, $2), sync_requested = true WHERE id = $1",
+        connection_id,
+        tx.now,
+    )
+
+
+async def set_status(tx: Tx, connection_id: int, status: str) -> int:
+    return await tx.run("UPDATE connections SET status = $2 WHERE id = $1", connection_id, status)
