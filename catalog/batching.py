@@ -85,16 +85,22 @@ async def ready_page(page: Page) -> ReadyPage:
     return ReadyPage(page, made)
 
 
+_PARALLEL = ("rows", "ready", "times", "same", "same_times", "stock", "stock_times", "slots")
+
+
 @dataclass(slots=True)
 class Batch:
     """Consecutive pages as one piece of work. `ready` and `times` (of capture) run parallel to `rows`, and
-    `same_times` to `same`: the stock figures of rows whose content the catalogue has already."""
+    `same_times` to `same`: the stock figures of rows whose content the catalogue has already. `stock` are the figures
+    of a stock pull, which may name what is not listed."""
 
     rows: list[ListingIn] = field(default_factory=list)
     ready: list[Ready] = field(default_factory=list)
     times: list[datetime] = field(default_factory=list)
     same: list[StockFigure] = field(default_factory=list)
     same_times: list[datetime] = field(default_factory=list)
+    stock: list[StockFigure] = field(default_factory=list)
+    stock_times: list[datetime] = field(default_factory=list)
     slots: list[SlotIn] = field(default_factory=list)
     bad: list[BadRow] = field(default_factory=list)
     drift: set[str] = field(default_factory=set)
@@ -111,8 +117,9 @@ class Batch:
             batch.rows += page.listings
             batch.ready += given.ready
             batch.times += [page.captured_at] * len(page.listings)
-            batch.same += page.unchanged
-            batch.same_times += [page.captured_at] * len(page.unchanged)
+            figures, times = (batch.stock, batch.stock_times) if page.stock_only else (batch.same, batch.same_times)
+            figures += page.unchanged
+            times += [page.captured_at] * len(page.unchanged)
             batch.slots += page.slots
             batch.bad += page.bad
             batch.drift.update(page.drift)
@@ -137,12 +144,19 @@ class Batch:
     @property
     def size(self) -> int:
         """Records, good and bad."""
-        return len(self.rows) + len(self.same) + len(self.slots) + len(self.bad)
+        return len(self.rows) + len(self.same) + len(self.stock) + len(self.slots) + len(self.bad)
+
+    def emptied(self, bad: Sequence[BadRow]) -> Batch:
+        """The batch without its rows and figures, with `bad` beside what was bad already."""
+        return Batch(
+            bad=[*self.bad, *bad], drift=self.drift, pages=self.pages, cursor=self.cursor, captured_at=self.captured_at,
+            complete=self.complete,
+        )  # fmt: skip
 
     def halves(self) -> tuple[Batch, Batch]:
         """The same work in two pieces; whatever belongs to the batch as a whole stays with the second."""
         first, second = Batch(captured_at=self.captured_at), replace(self)
-        for name in ("rows", "ready", "times", "same", "same_times", "slots"):
+        for name in _PARALLEL:
             whole = getattr(self, name)
             setattr(first, name, whole[: len(whole) // 2])
             setattr(second, name, whole[len(whole) // 2 :])

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from typing import Any, Literal
 
 import structlog
@@ -21,10 +21,11 @@ from catalog.batching import Batch, Buffer, ready_page
 from catalog.contracts import SyncOutcome
 from catalog.landing import Tally
 from connectors import api as connectors
-from connectors.contracts import BadRow, ConnectionView, Cursor, PayloadLanded
+from connectors.contracts import BadRow, ConnectionView, Cursor, Page, PayloadLanded
+from connectors.protocol import PullsStock
 from hub.kernel import clock
 from hub.kernel.db import HUB, Tx, uow
-from hub.kernel.errors import Conflict, HubError, Retry
+from hub.kernel.errors import Broken, Conflict, HubError, Retry
 from hub.kernel.settings import settings
 from pricing import api as pricing
 from pricing.contracts import OfferPrice, ReferencesRecorded
@@ -37,7 +38,7 @@ SMALL = 20  # a connection with no more listings than this may lose any part of 
 async def sync(
     connection_id: int,
     *,
-    kind: Literal["full", "incremental"] | None = None,
+    kind: Literal["full", "incremental", "stock"] | None = None,
     progress: Callable[[int], None] | None = None,
     unlist_any_share: bool = False,
 ) -> SyncOutcome:
@@ -57,7 +58,7 @@ async def sync(
         known = pull.known if connection.role == "supply" else None
         async with (
             connectors.open_connector(connection_id, known=known) as connector,
-            contextlib.aclosing(_batches(connector, run.cursor)) as batches,
+            contextlib.aclosing(_batches(connector, run)) as batches,
         ):
             await pull.land_all(batches)
     except Conflict as lost:
@@ -104,7 +105,7 @@ class _Pull:
         self._ids: dict[str, int] = {}  # listings that the connector may report as unchanged
         self.total = Tally(
             seen=run.seen, created=run.created, updated=run.updated, unchanged=run.unchanged,
-            quarantined=run.quarantined,
+            quarantined=run.quarantined, stock_seen=run.stock_seen, stock_changed=run.stock_changed,
         )  # fmt: skip
 
     async def known(self, skus: Sequence[str]) -> Mapping[str, bytes]:
@@ -180,13 +181,10 @@ class _Pull:
 
     async def save(self, tx: Tx, total: Tally, cursor: Cursor | None, pages: int) -> None:
         """Save where the run stands together with what `tx` holds."""
-        await connectors.save_progress(
-            tx, self.run.id, cursor=cursor, pages=pages, seen=total.seen, created=total.created, updated=total.updated,
-            unchanged=total.unchanged, quarantined=total.quarantined,
-        )  # fmt: skip
+        await connectors.save_progress(tx, self.run.id, cursor=cursor, pages=pages, figures=asdict(total))
 
     async def _halve(self, batch: Batch, error: Exception) -> None:
-        if len(batch.rows) + len(batch.same) + len(batch.slots) > 1:
+        if len(batch.rows) + len(batch.same) + len(batch.stock) + len(batch.slots) > 1:
             for half in batch.halves():
                 await self._land(half)
             return
@@ -199,22 +197,46 @@ class _Pull:
         ]  # fmt: skip
         bad += [
             BadRow(reason=f"the catalogue cannot hold this figure: {error}"[:500], vendor_sku=f.vendor_sku, raw=repr(f))
-            for f in batch.same
+            for f in (*batch.same, *batch.stock)
         ]
         if not bad:
             raise error
-        rest = replace(batch, rows=[], ready=[], times=[], same=[], same_times=[], slots=[], bad=[*batch.bad, *bad])
+        rest = batch.emptied(bad)
         await self._land(rest)
 
 
-async def _batches(connector: Any, cursor: dict[str, Any] | None) -> AsyncGenerator[Batch, None]:
+_STOCK = "stock_after"  # in a saved cursor: the listings are done, stock goes on from here
+
+
+async def _pages(connector: Any, run: connectors.Run) -> AsyncGenerator[Page, None]:
+    """The pages of a run: listings, then stock where the system tells it apart. The run is complete with the last page
+    of both."""
+    apart = isinstance(connector, PullsStock)
+    cursor = run.cursor or {}
+    if _STOCK not in cursor and run.kind != "stock":
+        done = False
+        async for page in connector.pull(run.cursor):
+            done = page.complete
+            if apart and done:
+                page = page.model_copy(update={"complete": False, "cursor": {_STOCK: None}})
+            yield page
+        if not done or not apart:
+            return
+    elif not apart:
+        raise Broken("this connector no longer pulls stock by itself; start a full pull", code="no_capability")
+    async for page in connector.pull_stock(cursor.get(_STOCK)):
+        yield page.model_copy(update={"cursor": {_STOCK: page.cursor}})
+
+
+async def _batches(connector: Any, run: connectors.Run) -> AsyncGenerator[Batch, None]:
     """Batches of a pull that goes on while the consumer is busy. What came before a failure comes first."""
     buffer = Buffer()
 
     async def fill() -> None:
         try:
-            async for page in connector.pull(cursor):
-                await buffer.put(await ready_page(page))
+            async with contextlib.aclosing(_pages(connector, run)) as pages:
+                async for page in pages:
+                    await buffer.put(await ready_page(page))
         finally:
             await buffer.close()
 

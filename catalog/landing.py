@@ -33,6 +33,8 @@ class Tally:
     unchanged: int = 0
     quarantined: int = 0
     merged: int = 0
+    stock_seen: int = 0
+    stock_changed: int = 0
 
     def add(self, other: Tally) -> None:
         for f in fields(self):
@@ -101,14 +103,15 @@ async def write(
     listed = await _list(tx, connection, prepared)
     same = await _same(tx, connection, batch, same_ids or {})
     figures = _figures(batch, listed.ids, same)
+    figures += await _stock(tx, connection, batch)
     bad += await _slots(tx, connection, batch, listed.ids, figures)
-    all_new = len(listed.created_skus) == len(listed.ids) and not same and not batch.slots
+    all_new = len(listed.created_skus) == len(listed.ids) and not same and not batch.slots and not batch.stock
     outcome = await stock.apply_figures(tx, figures, all_new=all_new)
 
-    if strangers := outcome.changed - listed.products.keys():  # slots of services that came in an earlier batch
+    if strangers := outcome.changed - listed.products.keys():  # stock or slots of what came in an earlier batch
         listed.products.update(await store.products_of(tx, strangers))
     touched = {listed.products[i] for i in listed.written | outcome.flipped} | listed.left
-    one_figure_each = len(latest) == len(batch.rows) and not batch.slots
+    one_figure_each = len(latest) == len(batch.rows) and not batch.slots and not batch.stock
     stale = touched - listed.alone if one_figure_each else touched
     await store.lock_products(tx, sorted(stale))
     if listed.adopting:
@@ -120,7 +123,7 @@ async def write(
     if listed.written:
         await _check_prices(tx, latest, listed)
         tx.emit(ListingsChanged(connection_id=connection.id, run_id=run_id, listing_ids=sorted(listed.written)))
-    if run_id is not None and batch.captured_at is not None:
+    if run_id is not None and batch.captured_at is not None and batch.size > len(batch.stock):
         named = {row.vendor_sku for row in batch.bad if row.vendor_sku}  # refused, but there
         refused_ids = await store.listing_ids(tx, connection.id, named) if named else {}
         seen = [*listed.ids.values(), *same.values(), *refused_ids.values()]
@@ -129,12 +132,14 @@ async def write(
     created = len(listed.created_skus)
     updated = len(listed.changed_skus) - created
     tally = Tally(
-        seen=batch.size,
+        seen=batch.size - len(batch.stock),
         created=created,
         updated=updated,
         unchanged=len(batch.same) + len(latest) - created - updated,
         quarantined=len(bad) + len(batch.bad),
         merged=listed.merged,
+        stock_seen=len(batch.stock),
+        stock_changed=len(outcome.changed - listed.written),
     )
     return tally, bad
 
@@ -211,6 +216,24 @@ async def _stage(tx: Tx, connection: ConnectionView, prepared: Prepared, ready: 
             for k, (made, product) in enumerate(zip(staged, assignment.products, strict=True))
         ],
     )
+
+
+async def _stock(tx: Tx, connection: ConnectionView, batch: Batch) -> list[Figure]:
+    """The reports of a stock pull. What it names and the catalogue does not list is counted and passed over: stock
+    systems know more articles than a shop sells."""
+    if not batch.stock:
+        return []
+    ids = await store.listing_ids(tx, connection.id, {figure.vendor_sku for figure in batch.stock})
+    figures = [
+        Figure(ids[sku], location, on_hand, level, version, reported_at or at)
+        for (sku, on_hand, level, location, version, reported_at), at in zip(
+            batch.stock, batch.stock_times, strict=True
+        )
+        if sku in ids
+    ]
+    if strangers := len(batch.stock) - len(figures):
+        metrics.STOCK_REPORTS.labels(stock.UNKNOWN_SKU).inc(strangers)
+    return figures
 
 
 async def _list(tx: Tx, connection: ConnectionView, prepared: Prepared) -> _Listed:

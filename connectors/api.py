@@ -10,7 +10,7 @@ A pull, as the catalogue runs it:
                 ... upsert page.listings beside their page.digests; report stock of listings AND of page.unchanged ...
                 await quarantine(tx, connection_id, run.id, page.bad)
                 await note_drift(tx, connection_id, page.drift)
-                await save_progress(tx, run.id, cursor=page.cursor, pages=..., ...)
+                await save_progress(tx, run.id, cursor=page.cursor, pages=..., figures=...)
     await finish_run(tx, run.id, complete=page.complete, unlisted=..., error=None)
 
 Rules of a pull:

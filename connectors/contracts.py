@@ -144,7 +144,8 @@ class Page(Frozen):
     cursor: Cursor | None = None
     captured_at: datetime  # when the request was sent: the time of the figures in it
     complete: bool = False  # True on the last page of a pull that saw everything it asked for
-    drift: tuple[str, ...] = ()  # vendor fields that the mapping neither uses nor ignores
+    drift: tuple[str, ...] = ()  # vendor fields and values that the mapping neither uses nor ignores
+    stock_only: bool = False  # a page of a stock pull: its figures prove nothing about what is listed
 
 
 class PoLine(Frozen):

@@ -90,6 +90,7 @@ def page_of(mapped: Mapped, got: PageOfRecords, bad: Sequence[BadRow] = (), drif
         captured_at=got.sent_at,
         complete=got.last,
         drift=tuple(sorted(mapped.drift if drift is None else drift)),
+        stock_only=False,
     )
 
 
@@ -114,7 +115,7 @@ def stock_page(
     """A page of a stock pull."""
     return Page.model_construct(
         listings=(), digests=(), unchanged=tuple(figures), slots=(), bad=tuple(bad), cursor=cursor,
-        captured_at=captured_at, complete=complete, drift=(),
+        captured_at=captured_at, complete=complete, drift=(), stock_only=True,
     )  # fmt: skip
 
 

@@ -6,16 +6,17 @@ of the other kind is wanted: then it stays failed and a new one begins from the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Literal
 
 from connectors import manifest, store
-from connectors.contracts import Cursor
+from connectors.contracts import Capability, Cursor
 from hub.kernel.db import Tx
 from hub.kernel.errors import Conflict, NotFound
 from hub.kernel.types import Frozen
 
-Kind = Literal["full", "incremental"]
+Kind = Literal["full", "incremental", "stock"]  # the first two pull stock as well, where the system has it apart
 LEASE_S = 120.0
 RESUME_ATTEMPTS = 3
 RESUME_WITHIN = timedelta(hours=6)
@@ -35,6 +36,8 @@ class Run(Frozen):
     updated: int = 0
     unchanged: int = 0
     quarantined: int = 0
+    stock_seen: int = 0
+    stock_changed: int = 0
 
 
 async def start_run(tx: Tx, connection_id: int, kind: Kind) -> Run:
@@ -57,7 +60,7 @@ async def start_run(tx: Tx, connection_id: int, kind: Kind) -> Run:
         )
         if worth_it:
             await store.resume_run(tx, last["id"], LEASE_S)
-            figures = {name: last[name] for name in ("seen", "created", "updated", "unchanged", "quarantined")}
+            figures = {name: last[name] for name in FIGURES}
             return Run(
                 id=last["id"], connection_id=connection_id, kind=kind, cursor=last["cursor"], page_no=last["pages"],
                 resumed=True, **figures,
@@ -71,22 +74,15 @@ async def start_run(tx: Tx, connection_id: int, kind: Kind) -> Run:
     return Run(id=run_id, connection_id=connection_id, kind=kind, cursor=cursor, page_no=0, resumed=False)
 
 
-async def save_progress(
-    tx: Tx,
-    run_id: int,
-    *,
-    cursor: Cursor | None,
-    pages: int,
-    seen: int,
-    created: int,
-    updated: int,
-    unchanged: int,
-    quarantined: int,
-) -> None:
-    """Save where the run stands, in the transaction that stores the page's effects, and renew the lease. Figures
-    are totals of the run. Raises Conflict when the run was taken over: stop, nothing of this page may be kept."""
-    figures = (pages, seen, created, updated, unchanged, quarantined)
-    if not await store.save_progress(tx, run_id, figures, cursor, LEASE_S):
+FIGURES = ("seen", "created", "updated", "unchanged", "quarantined", "stock_seen", "stock_changed")
+
+
+async def save_progress(tx: Tx, run_id: int, *, cursor: Cursor | None, pages: int, figures: Mapping[str, int]) -> None:
+    """Save where the run stands, in the transaction that stores the page's effects, and renew the lease. `figures` are
+    totals of the run, under the names of FIGURES. Raises Conflict when the run was taken over: stop, nothing of this
+    page may be kept."""
+    values = [pages, *(figures[name] for name in FIGURES)]
+    if not await store.save_progress(tx, run_id, values, cursor, LEASE_S):
         raise Conflict("this run was ended by somebody else", code="run_lost")
 
 
@@ -108,19 +104,26 @@ async def finish_run(
 
 
 async def next_sync_kind(tx: Tx, connection_id: int) -> Kind:
-    """What the next pull should be: the kind of an unfinished run that can still be resumed; incremental when the
-    system offers it and a full one was complete recently enough; otherwise full."""
+    """What the next pull should be: the kind of an unfinished run that can still be resumed; incremental (or, where
+    the system tells only stock apart, stock alone) when a full one was complete recently enough; otherwise full."""
     row = await store.connection(tx, connection_id)
     if row is None:
         raise NotFound("there is no such connection", code="no_connection")
     last = await store.last_run(tx, connection_id)
     if last is not None and last["status"] != "done" and last["attempts"] < RESUME_ATTEMPTS and last["pages"] > 0:
-        return "full" if last["kind"] == "full" else "incremental"
-    pull = manifest.manifest_of(row["connector"]).pull_listings
+        kind: Kind = last["kind"]
+        return kind
+    described = manifest.manifest_of(row["connector"])
+    pull = described.pull_listings
     rule = pull.incremental if pull else None
-    if rule is None or row["last_full_at"] is None or row["watermark"] is None:
+    every = rule.full_every_s if rule is not None else pull.full_every_s if pull is not None else None
+    if every is None or row["last_full_at"] is None or row["watermark"] is None:
         return "full"
-    return "incremental" if tx.now - row["last_full_at"] < timedelta(seconds=rule.full_every_s) else "full"
+    if tx.now - row["last_full_at"] >= timedelta(seconds=every):
+        return "full"
+    if rule is not None:
+        return "incremental"
+    return "stock" if Capability.PULLS_STOCK in described.capabilities else "full"
 
 
 async def due_connections(tx: Tx, limit: int = 1000) -> list[int]:

@@ -110,8 +110,32 @@ listings = Table(
     Column("digest", LargeBinary, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("external_id", Text),  # the vendor's own lasting id, where it has one
+    Column("family_id", Text),  # of the article that it is a variant of
     UniqueConstraint("connection_id", "vendor_sku"),
     Index("ix_catalog_listings_product", "product_id"),
+    Index(
+        "uq_catalog_listings_external_id",
+        "connection_id",
+        "external_id",
+        unique=True,
+        postgresql_where=text("external_id IS NOT NULL"),
+    ),
+)
+
+identities = Table(
+    "catalog_identities",  # what vendors did to their own names of things, as far as it was noticed
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("connection_id", BigInteger, nullable=False),
+    Column("listing_id", BigInteger, ForeignKey("catalog_listings.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("external_id", Text),
+    Column("sku_before", Text, nullable=False),
+    Column("sku_after", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("kind IN ('renamed', 'reused', 'recreated', 'split')", name="kind"),
+    Index("ix_catalog_identities_connection", "connection_id", text("id DESC")),
 )
 
 stock = Table(

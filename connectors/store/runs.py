@@ -53,7 +53,8 @@ async def abandon_run(tx: Tx, run_id: int, error: str) -> None:
 async def save_progress(tx: Tx, run_id: int, figures: Sequence[int], cursor: Any, lease_s: float) -> int:
     """1 when the run is still running, 0 when somebody else ended it."""
     sql = """UPDATE sync_runs SET pages = $2, seen = $3, created = $4, updated = $5, unchanged = $6, quarantined = $7,
-                    cursor = $8, lease_until = $9 WHERE id = $1 AND status = 'running'"""
+                    stock_seen = $8, stock_changed = $9, cursor = $10, lease_until = $11
+             WHERE id = $1 AND status = 'running'"""
     return await tx.run(sql, run_id, *figures, as_json(cursor), tx.now + timedelta(seconds=lease_s))
 
 
@@ -64,12 +65,13 @@ async def end_run(tx: Tx, run_id: int, status: str, unlisted: int, error: str | 
 
 
 async def run_succeeded(tx: Tx, connection_id: int, kind: str, started_at: datetime) -> None:
-    sql = """UPDATE connections SET last_complete_at = $2, watermark = $3, failures = 0,
-                    last_full_at = CASE WHEN $4 THEN $3 ELSE last_full_at END,
+    sql = """UPDATE connections SET last_complete_at = $2, failures = 0,
+                    watermark = CASE WHEN $4 = 'stock' THEN watermark ELSE $3 END,
+                    last_full_at = CASE WHEN $4 = 'full' THEN $3 ELSE last_full_at END,
                     next_sync_at = $2::timestamptz
                                    + make_interval(secs => CASE WHEN sync_requested THEN 0 ELSE sync_every_s END)
              WHERE id = $1"""
-    await tx.run(sql, connection_id, tx.now, started_at, kind == "full")
+    await tx.run(sql, connection_id, tx.now, started_at, kind)
 
 
 async def run_failed(tx: Tx, connection_id: int, retry_after: float | None) -> None:

@@ -55,7 +55,7 @@ connections = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     UniqueConstraint("vendor_id", "name"),
     CheckConstraint("role IN ('supply', 'reference')", name="role"),
-    CheckConstraint("status IN ('live', 'paused')", name="status"),
+    CheckConstraint("status IN ('draft', 'live', 'paused')", name="status"),
     CheckConstraint("sync_every_s >= 1", name="sync_every_s"),
     Index("ix_connections_due", "next_sync_at", postgresql_where=text("status = 'live'")),
 )
@@ -75,12 +75,14 @@ sync_runs = Table(
     Column("unchanged", Integer, nullable=False, server_default=text("0")),
     Column("quarantined", Integer, nullable=False, server_default=text("0")),
     Column("unlisted", Integer, nullable=False, server_default=text("0")),
+    Column("stock_seen", Integer, nullable=False, server_default=text("0")),  # figures of a stock pull
+    Column("stock_changed", Integer, nullable=False, server_default=text("0")),  # listings whose figure changed
     Column("attempts", Integer, nullable=False, server_default=text("1")),
     Column("started_at", DateTime(timezone=True), nullable=False),
     Column("finished_at", DateTime(timezone=True)),
     Column("lease_until", DateTime(timezone=True)),  # a running run past this was abandoned by its worker
     Column("error", Text),
-    CheckConstraint("kind IN ('full', 'incremental')", name="kind"),
+    CheckConstraint("kind IN ('full', 'incremental', 'stock')", name="kind"),
     CheckConstraint("status IN ('running', 'done', 'failed')", name="status"),
     Index("uq_sync_runs_running", "connection_id", unique=True, postgresql_where=text("status = 'running'")),
     Index("ix_sync_runs_connection", "connection_id", text("id DESC")),

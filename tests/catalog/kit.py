@@ -60,6 +60,7 @@ class Vendor:
 
     def __init__(self) -> None:
         self.pages: dict[int, list[Page]] = {}
+        self.stock: dict[int, list[Page]] = {}  # connections named here tell their stock apart
         self.fail_after: dict[int, tuple[int, BaseException]] = {}
         self.asked: list[dict[str, Any] | None] = []
         self.known: Any = None
@@ -67,7 +68,7 @@ class Vendor:
     @contextlib.asynccontextmanager
     async def open(self, connection_id: int, known: Any = None) -> AsyncIterator[_Connector]:
         self.known = known
-        yield _Connector(self, connection_id)
+        yield (_StockedConnector if connection_id in self.stock else _Connector)(self, connection_id)
 
 
 class _Connector:
@@ -76,10 +77,14 @@ class _Connector:
         self._id = connection_id
 
     async def pull(self, since: dict[str, Any] | None) -> AsyncIterator[Page]:
+        async for page in self._given(self._vendor.pages[self._id], since):
+            yield page
+
+    async def _given(self, pages: list[Page], since: dict[str, Any] | None) -> AsyncIterator[Page]:
         self._vendor.asked.append(since)
         given = 0
         started = since is None or "since" in since
-        for page in self._vendor.pages[self._id]:
+        for page in pages:
             if started:
                 limit, error = self._vendor.fail_after.get(self._id, (-1, None))
                 if given == limit and error is not None:
@@ -88,6 +93,12 @@ class _Connector:
                 given += 1
             elif page.cursor == since:
                 started = True
+
+
+class _StockedConnector(_Connector):
+    async def pull_stock(self, since: dict[str, Any] | None) -> AsyncIterator[Page]:
+        async for page in self._given(self._vendor.stock[self._id], since):
+            yield page
 
 
 async def listing(sku: str) -> int:

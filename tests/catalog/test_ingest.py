@@ -165,10 +165,10 @@ async def test_a_pull_that_died_resumes_after_its_last_saved_batch_without_gap_o
     vendor.pages[c] = pages([row(f"A{i}") for i in range(100)], size=10)
     whole = ingest.connectors.save_progress
 
-    async def dies(tx: object, run_id: int, **figures: object) -> None:
-        if figures["seen"] == 60:
+    async def dies(tx: Any, run_id: int, **progress: Any) -> None:
+        if progress["figures"]["seen"] == 60:
             raise RuntimeError("power cut")
-        await whole(tx, run_id, **figures)  # type: ignore[arg-type]
+        await whole(tx, run_id, **progress)
 
     monkeypatch.setattr(ingest.connectors, "save_progress", dies)
     with pytest.raises(RuntimeError):

@@ -21,7 +21,15 @@ from hub.kernel.errors import Conflict, HubError, NotFound, Rejected, Unauthoriz
 
 SECRETS = {"consumer_key": "ck_shop_key", "consumer_secret": "cs_shop_secret", "webhook_secret": "hook_shop_secret"}
 CONFIG = {"base_url": "https://shop.example"}
-FIGURES = {"pages": 1, "seen": 10, "created": 4, "updated": 3, "unchanged": 2, "quarantined": 1}
+FIGURES = {
+    "seen": 10,
+    "created": 4,
+    "updated": 3,
+    "unchanged": 2,
+    "quarantined": 1,
+    "stock_seen": 0,
+    "stock_changed": 0,
+}
 
 
 async def shop(name: str = "一家店", **changes: Any) -> int:
@@ -140,12 +148,12 @@ async def test_an_abandoned_run_resumes_after_its_last_page(database: Database, 
     connection_id = await shop()
     async with uow() as tx:
         run = await api.start_run(tx, connection_id, "full")
-        await api.save_progress(tx, run.id, cursor={"position": 2}, **FIGURES)
+        await api.save_progress(tx, run.id, cursor={"position": 2}, pages=1, figures=FIGURES)
     later(seconds=LEASE_S - 5)
     async with uow() as tx:
         with pytest.raises(Conflict):
             await api.start_run(tx, connection_id, "full")
-        await api.save_progress(tx, run.id, cursor={"position": 3}, **{**FIGURES, "pages": 2})
+        await api.save_progress(tx, run.id, cursor={"position": 3}, pages=2, figures=FIGURES)
     later(seconds=LEASE_S - 5)  # the saved page renewed the lease
     async with uow() as tx:
         with pytest.raises(Conflict):
@@ -169,7 +177,7 @@ async def test_a_run_that_was_taken_over_can_save_nothing(database: Database, la
         assert newer.id != run.id and not newer.resumed
     async with uow() as tx:
         with pytest.raises(Conflict):
-            await api.save_progress(tx, run.id, cursor=None, **FIGURES)
+            await api.save_progress(tx, run.id, cursor=None, pages=1, figures=FIGURES)
         with pytest.raises(Conflict):
             await api.finish_run(tx, run.id, complete=True, unlisted=0, error=None)
 
@@ -180,7 +188,7 @@ async def test_a_failed_run_resumes_and_gives_up_after_three_tries(database: Dat
     for _ in range(4):
         async with uow() as tx:
             run = await api.start_run(tx, connection_id, "full")
-            await api.save_progress(tx, run.id, cursor={"position": 2}, **FIGURES)
+            await api.save_progress(tx, run.id, cursor={"position": 2}, pages=1, figures=FIGURES)
         async with uow() as tx:
             await api.finish_run(tx, run.id, complete=False, unlisted=0, error="page 2 came again")
         runs.append((run.id - (runs[0][0] if runs else run.id), run.resumed))

@@ -1,0 +1,129 @@
+"""Promises of stock that a system tells apart from its listings."""
+
+from __future__ import annotations
+
+import pytest
+
+from catalog import api, ingest
+from catalog.batching import Buffer
+from connectors import api as connectors
+from connectors.contracts import Page, StockFigure
+from connectors.declarative import stock_page
+from hub.kernel.db import uow
+from hub.kernel.errors import Retry
+from hub.kernel.types import Level
+from tests.catalog.kit import Vendor, at, connection, fetch, listing, pages, row, shelf
+
+
+def figures(*stock: tuple[str, int | Level], size: int = 10, after: int = 1) -> list[Page]:
+    made = [
+        StockFigure(sku, said if not isinstance(said, Level) else None, said if isinstance(said, Level) else None,
+                    "", None, None)
+        for sku, said in stock
+    ]  # fmt: skip
+    starts = range(0, max(1, len(made)), size)
+    return [
+        stock_page(made[s : s + size], {"row": s + size}, at(after), complete=s + size >= len(made)) for s in starts
+    ]
+
+
+def silent(count: int) -> list[Page]:
+    """Listings that say nothing about stock."""
+    return pages([row(f"A{i}", on_hand=None) for i in range(count)], size=10)
+
+
+async def test_a_pull_lists_first_and_then_reports_the_stock(vendor: Vendor) -> None:
+    c = await connection()
+    vendor.pages[c], vendor.stock[c] = silent(25), figures(*((f"A{i}", i) for i in range(25)), ("ELSEWHERE", 4))
+    outcome = await api.sync(c, kind="full")
+    assert (outcome.seen, outcome.created, outcome.complete, outcome.error) == (25, 25, True, None)
+    assert (await shelf(await listing("A7")))["on_hand"] == 7
+    [run] = await fetch("SELECT stock_seen, stock_changed, seen FROM sync_runs")
+    assert run == {"stock_seen": 26, "stock_changed": 0, "seen": 25}, "new listings are not changed ones"
+    assert [p["sellable"] for p in await fetch("SELECT sellable FROM catalog_products ORDER BY id")] == [
+        i > 0 for i in range(25)
+    ]
+    async with uow() as tx:
+        assert await api.drift(tx) == []
+
+
+async def test_a_stock_figure_proves_nothing_about_what_is_listed(vendor: Vendor) -> None:
+    c = await connection()
+    vendor.pages[c], vendor.stock[c] = silent(12), figures(*((f"A{i}", 3) for i in range(12)))
+    await api.sync(c, kind="full")
+    vendor.pages[c] = pages([row(f"A{i}", on_hand=None) for i in range(10)], captured_at=at(2))
+    outcome = await api.sync(c, kind="full")
+    assert outcome.unlisted == 2, "A10 and A11 are gone although the stock system still knows them"
+
+
+async def test_a_run_that_broke_off_in_the_stock_goes_on_there(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
+    c = await connection()
+    monkeypatch.setattr(ingest, "Buffer", lambda: Buffer(rows=10))
+    vendor.pages[c], vendor.stock[c] = silent(20), figures(*((f"A{i}", 5) for i in range(20)), size=10)
+    whole = ingest.connectors.save_progress
+
+    async def dies(tx, run_id, **progress):  # type: ignore[no-untyped-def]
+        if progress["figures"]["stock_seen"] == 20:
+            raise Retry("the vendor went away")
+        await whole(tx, run_id, **progress)
+
+    monkeypatch.setattr(ingest.connectors, "save_progress", dies)
+    monkeypatch.setattr(ingest, "TRIES", 1)
+    assert (await api.sync(c, kind="full")).error == "the vendor went away"
+    monkeypatch.setattr(ingest.connectors, "save_progress", whole)
+    outcome = await api.sync(c, kind="full")
+    assert vendor.asked[-1] == {"row": 10}, "resumed in the stock, after its first page"
+    assert (outcome.seen, outcome.created, outcome.complete, outcome.unlisted) == (20, 20, True, 0)
+    assert (await shelf(await listing("A15")))["on_hand"] == 5
+
+
+async def test_a_stock_pull_alone_reads_no_listings_and_moves_no_watermark(vendor: Vendor) -> None:
+    c = await connection()
+    vendor.pages[c], vendor.stock[c] = silent(5), figures(*((f"A{i}", 5) for i in range(5)))
+    await api.sync(c, kind="full")
+    [before] = await fetch("SELECT watermark, last_full_at FROM connections WHERE id = $1", c)
+    vendor.asked.clear()
+    vendor.stock[c] = figures(("A1", 0), ("A2", Level.LIMITED), ("A3", 9), after=3)
+    outcome = await api.sync(c, kind="stock")
+    assert (outcome.seen, outcome.complete, outcome.error, vendor.asked) == (0, True, None, [None])
+    assert [await fetch("SELECT watermark, last_full_at FROM connections WHERE id = $1", c)] == [[before]]
+    [run] = await fetch("SELECT stock_seen, stock_changed FROM sync_runs ORDER BY id DESC LIMIT 1")
+    assert run == {"stock_seen": 3, "stock_changed": 3}
+    assert (await shelf(await listing("A1")))["level"] == "out"
+    assert (await shelf(await listing("A2")))["on_hand"] is None
+    assert (await shelf(await listing("A4")))["on_hand"] == 5, "what the sweep did not name stays"
+
+
+async def test_an_older_stock_figure_changes_nothing(vendor: Vendor) -> None:
+    c = await connection()
+    vendor.pages[c], vendor.stock[c] = silent(1), figures(("A0", 5), after=10)
+    await api.sync(c, kind="full")
+    vendor.stock[c] = figures(("A0", 9), after=2)
+    await api.sync(c, kind="stock")
+    assert (await shelf(await listing("A0")))["on_hand"] == 5
+
+
+async def test_the_next_kind_is_stock_where_only_stock_is_told_apart(
+    vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from connectors import manifest, runs
+
+    c = await connection()
+    described = manifest.manifest_of("table_feed")
+    pull = manifest.manifest_of("woocommerce").pull_listings
+    assert pull is not None
+    apart = described.model_copy(
+        update={
+            "pull_listings": pull.model_copy(update={"incremental": None, "full_every_s": 3600}),
+            "capabilities": (*described.capabilities, runs.Capability.PULLS_STOCK),
+        }
+    )
+    monkeypatch.setattr(runs.manifest, "manifest_of", lambda _name: apart)
+    vendor.pages[c], vendor.stock[c] = silent(1), figures(("A0", 5))
+    async with uow() as tx:
+        assert await connectors.next_sync_kind(tx, c) == "full"
+    await api.sync(c, kind="full")
+    async with uow() as tx:
+        assert await connectors.next_sync_kind(tx, c) == "stock"
+        await tx.run("UPDATE connections SET last_full_at = last_full_at - interval '2 hours'")
+        assert await connectors.next_sync_kind(tx, c) == "full"
