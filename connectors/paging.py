@@ -16,6 +16,7 @@ from typing import Any
 from connectors.calling import Answer, Caller
 from connectors.contracts import Cursor
 from connectors.filling import fill_params
+from connectors.jsonlines import json_lines
 from connectors.manifest import Incremental, Manifest, Paginate, Pull, Request
 from connectors.paths import compile_path
 from connectors.signing import CHINA
@@ -77,7 +78,7 @@ async def walk(
             fetching, ahead = ahead, None
             path, params = _request(call, spec, pages, base, size, state)
             answer = await (fetching if fetching is not None else _fetch(call, spec, path, params))
-            body = answer.json(manifest)
+            body = json_lines(answer, manifest) if spec.format == "jsonl" else answer.json(manifest)
             records = read(body)
             if records is None:
                 records = []

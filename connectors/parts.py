@@ -74,7 +74,8 @@ class Http(Part):
     """How calls are made: where to, how long to wait (seconds), how often and how many at once."""
 
     base_url: str | FromConfig = FromConfig(config="base_url")
-    timeout_s: float = Field(20.0, gt=0, le=600)
+    timeout_s: float = Field(10.0, gt=0, le=600)  # to connect, to the first byte, and from one byte to the next
+    deadline_s: float | None = Field(None, gt=0, le=3600)  # for a whole answer; three times timeout_s unless given
     rate: Annotated[float | None, BeforeValidator(_rate)] = None  # calls a second
     budget: Annotated[Budget | None, BeforeValidator(_budget)] = None
     quota: Quota | None = None
@@ -213,6 +214,7 @@ class Request(Part):
     params: dict[str, Param] = Field(default_factory=dict)
     send: Literal["query", "form", "json"] = "query"  # where the parameters of a post go, those of the pages too
     paginate: Paginate | None = None
+    format: Literal["json", "jsonl"] = "json"  # jsonl: the answer is one record a line, with nothing around them
     records: PathExpr = "@"
     prefetch: bool = True  # fetch the next page while this one is used (page and offset only)
 
@@ -222,6 +224,13 @@ class Request(Part):
             raise ValueError("give get or post, exactly one of them")
         if self.get is not None and self.send != "query":
             raise ValueError("the parameters of a get go into the query")
+        pages = self.paginate
+        if (
+            self.format == "jsonl"
+            and pages is not None
+            and (pages.cursor or pages.total or pages.link not in (None, "header"))
+        ):
+            raise ValueError("JSON lines have nothing around their records: page by page, offset or link: header")
         return self
 
     @property
