@@ -22,6 +22,7 @@ from pydantic import SecretStr
 from connectors import manifest as manifests
 from connectors.calling import Caller
 from connectors.contracts import Capability
+from connectors.described import manifest_for
 from connectors.manifest import Manifest
 from hub.kernel.errors import Fault, Misconfigured
 
@@ -194,6 +195,16 @@ def build(
     connection_id: int | str = "unsaved",
     known: Known | None = None,
 ) -> Adapter:
-    """A connector object for the system in `folder`."""
+    """A connector object for the system in `folder`. One whose connections describe their own protocol can do what
+    this connection's settings say, and no more."""
     made = adapter_class(folder)
-    return made(manifests.load(folder), config, secrets, http, connection_id=connection_id, known=known)
+    manifest = manifest_for(manifests.load(folder), config)
+    if frozenset(manifest.capabilities) != implemented(made):
+        made = narrowed(made, frozenset(manifest.capabilities))
+    return made(manifest, config, secrets, http, connection_id=connection_id, known=known)
+
+
+def narrowed(made: type[Adapter], capabilities: frozenset[Capability]) -> type[Adapter]:
+    """The class without those of its pieces that do something else."""
+    pieces = tuple(piece for piece in made.__bases__ if implemented(piece) <= capabilities)
+    return type(made.__name__, pieces or (Adapter,), {})

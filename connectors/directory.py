@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from connectors import base, guards, manifest, store
 from connectors.base import Adapter, Known
 from connectors.contracts import Capability, ConnectionView
+from connectors.described import foreign_urls, manifest_for, of_connection
 from connectors.manifest import FromConfig, Manifest
 from hub.kernel import secrets as sealing
 from hub.kernel.db import Tx, uow
@@ -59,8 +60,7 @@ async def add_connection(
 
     Raises Rejected (what is wrong with the settings), NotFound (vendor or connector), Conflict (name taken)."""
     await vendor_name(tx, vendor_id)
-    described = manifest.manifest_of(connector)
-    check_settings(described, config, secrets)
+    described = check_settings(manifest.manifest_of(connector), config, secrets)
     if not 1 <= sync_every_s <= 7 * 86400:
         raise Rejected("sync_every_s must be between 1 second and 7 days", code="bad_config")
     signing = described.push.hmac_sha256.secret if described.push else None
@@ -82,8 +82,13 @@ async def add_connection(
     return connection_id
 
 
-def check_settings(described: Manifest, config: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
-    """Raises Rejected unless settings, secrets and URLs are what the manifest declares and the guard allows."""
+def check_settings(general: Manifest, config: Mapping[str, Any], secrets: Mapping[str, str]) -> Manifest:
+    """The manifest of a connection with these settings. Raises Rejected unless settings, secrets and URLs are what it
+    declares and the guard allows."""
+    try:
+        described = manifest_for(general, config)
+    except Misconfigured as error:
+        raise Rejected(error.detail, code=error.code or "bad_config", faults=error.faults) from None
     unknown = set(secrets) - described.secret_names
     if unknown:
         raise _refused(f"{described.id} has no secret {', '.join(sorted(unknown))}", "/secrets")
@@ -100,11 +105,17 @@ def check_settings(described: Manifest, config: Mapping[str, Any], secrets: Mapp
             at = f"/config/{name}"
             if settled.get(name):
                 check_url(httpx.URL(str(settled[name])))
+        at = f"/config/{described.described_by or ''}"
+        for url in foreign_urls(described):
+            check_url(url)
+        at = "/config"
+        base.build(manifest.HOME / general.id, config, {})  # the connector's own look at its settings; calls nobody
     except httpx.InvalidURL as error:
         raise _refused(f"the URL is not valid: {error}", at) from None
     except Misconfigured as error:
         faults = error.faults or (Fault(at, error.detail),)
         raise Rejected(error.detail, code=error.code or "bad_config", faults=faults) from None
+    return described
 
 
 def _refused(detail: str, pointer: str) -> Rejected:
@@ -162,7 +173,7 @@ def adapter_of(
     row: asyncpg.Record, *, transport: httpx.AsyncBaseTransport | None = None, known: Known | None = None
 ) -> Adapter:
     """The connector object of a connection's row; makes no call."""
-    described = manifest.manifest_of(row["connector"])
+    described = of_connection(row["connector"], row["config"])
     http = None
     if transport is not None:
         http = client(timeout_s=described.http.timeout_s, transport=transport)
@@ -174,6 +185,14 @@ def adapter_of(
 def capabilities(connector_id: str) -> frozenset[Capability]:
     """What the connector can do. Raises NotFound."""
     return frozenset(manifest.manifest_of(connector_id).capabilities)
+
+
+def _capabilities(row: asyncpg.Record) -> frozenset[Capability]:
+    """What this connection can do: nothing when its description of the protocol is no longer understood."""
+    try:
+        return frozenset(of_connection(row["connector"], row["config"]).capabilities)
+    except Misconfigured:
+        return frozenset()
 
 
 async def _row(tx: Tx, connection_id: int) -> asyncpg.Record:
@@ -200,7 +219,7 @@ def _view(row: asyncpg.Record) -> ConnectionView:
         name=row["name"],
         role=row["role"],
         status=row["status"],
-        capabilities=capabilities(row["connector"]),
+        capabilities=_capabilities(row),
         defaults=row["defaults"],
         sync_every_s=row["sync_every_s"],
         last_complete_at=row["last_complete_at"],

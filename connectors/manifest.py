@@ -41,12 +41,19 @@ from connectors.parts import (
     StockMap,
     TrackOrders,
 )
-from connectors.pieces import FromConfig, Id, Name, Part, PathExpr, SecretRef
+from connectors.pieces import Constant, FromConfig, Id, Name, Part, PathExpr, SecretRef
 from hub.kernel.errors import Misconfigured, NotFound
 
 HOME = Path(__file__).parent
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 CALL_ARGUMENTS = frozenset({"key", "vendor_order_no", "since"})  # what a call itself may fill into a path
+
+
+class SettingIs(Part):
+    """True of a connection whose setting holds this value."""
+
+    config: Name
+    is_: Constant = Field(alias="is")
 
 
 class Manifest(Part):
@@ -73,6 +80,8 @@ class Manifest(Part):
     push: Push | None = None
     options: dict[str, Any] = Field(default_factory=dict)  # constants for the system's own adapter
     waive: dict[str, Annotated[str, StringConstraints(min_length=10)]] = Field(default_factory=dict)
+    described_by: Name | None = None  # the setting in which each connection describes its own protocol
+    changes_only: SettingIs | None = None  # of a connection whose source lists changes alone: silence proves nothing
 
     @model_validator(mode="after")
     def _declared(self) -> Manifest:
@@ -86,6 +95,8 @@ class Manifest(Part):
         used = set(_config_names(self.model_dump(by_alias=True)))
         if used - plain:
             raise ValueError(f"declare under config: {', '.join(sorted(used - plain))}")
+        if self.described_by is not None and self.described_by not in plain:
+            raise ValueError(f"declare under config: {self.described_by}")
         for path in _request_paths(self):
             unknown = set(_PLACEHOLDER.findall(path)) - plain - CALL_ARGUMENTS
             if unknown:
@@ -190,6 +201,7 @@ __all__ = [
     "Request",
     "SecretRef",
     "Setting",
+    "SettingIs",
     "Signature",
     "Signing",
     "StockMap",
