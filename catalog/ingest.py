@@ -17,14 +17,14 @@ from typing import Any, Literal
 import structlog
 
 from catalog import changes, landing, stock, store
-from catalog.batching import Batch, Buffer, ready_page
+from catalog.batching import ROWS, Batch, Buffer, ready_page
 from catalog.contracts import SyncOutcome
 from catalog.landing import Tally
 from connectors import api as connectors
 from connectors.contracts import BadRow, ConnectionView, Cursor, Page, PayloadLanded
 from connectors.protocol import PullsStock
 from hub.kernel import clock
-from hub.kernel.db import HUB, Tx, uow
+from hub.kernel.db import HUB, Tx, database, uow
 from hub.kernel.errors import Broken, Conflict, HubError, Retry
 from hub.kernel.settings import settings
 from pricing import api as pricing
@@ -32,7 +32,12 @@ from pricing.contracts import OfferPrice, ReferencesRecorded
 
 log = structlog.get_logger()
 TRIES = 6  # of one batch, when other transactions get in between
+LEAST = 250  # rows of a batch, however many pulls share this process's memory
+SPARE = 4  # connections to the database that a pull leaves to others before it takes a second one
 SMALL = 20  # a connection with no more listings than this may lose any part of them unasked
+
+
+_under_way: set[int] = set()  # runs of this process
 
 
 async def sync(
@@ -44,7 +49,8 @@ async def sync(
 ) -> SyncOutcome:
     """Pull one connection (`kind` None: what is due) and say what it did; `progress` gets the rows seen so far.
 
-    A vendor's failure ends the run and is told in `error`; what came before it stays and the next run resumes.
+    A vendor's failure ends the run and is told in `error`; what came before it stays and the next run resumes. So it
+    does when this call is cancelled.
     `unlist_any_share` is a person's answer that a shrunken assortment is meant. Raises Conflict when the
     connection is paused or being pulled, NotFound, and Retry when the database stays busy."""
     started = time.perf_counter()
@@ -54,6 +60,7 @@ async def sync(
         await put_connection(tx, connection)
     pull = _Pull(connection, run, progress)
     error: HubError | None = None
+    _under_way.add(run.id)
     try:
         known = pull.known if connection.role == "supply" else None
         async with (
@@ -67,6 +74,12 @@ async def sync(
         error = lost
     except HubError as failed:
         error = failed
+    except asyncio.CancelledError:
+        async with uow(HUB) as tx:
+            await connectors.release_run(tx, run.id)
+        raise
+    finally:
+        _under_way.discard(run.id)
     unlisted, why = 0, str(error) if error else None
     async with uow(HUB) as tx:
         if pull.complete and error is None and run.kind == "full" and connection.role == "supply":
@@ -122,7 +135,8 @@ class _Pull:
         try:
             async for batch in batches:
                 before, marks_before, marks = flying, marks, batch.marks()
-                flying = asyncio.create_task(self._land(batch, before, apart=marks.isdisjoint(marks_before)))
+                apart = database().writers.spare > SPARE and marks.isdisjoint(marks_before)
+                flying = asyncio.create_task(self._land(batch, before, apart=apart))
                 if before is not None:
                     await before
         except asyncio.CancelledError:
@@ -230,7 +244,7 @@ async def _pages(connector: Any, run: connectors.Run) -> AsyncGenerator[Page, No
 
 async def _batches(connector: Any, run: connectors.Run) -> AsyncGenerator[Batch, None]:
     """Batches of a pull that goes on while the consumer is busy. What came before a failure comes first."""
-    buffer = Buffer()
+    buffer = Buffer(max(LEAST, ROWS // max(1, len(_under_way))))
 
     async def fill() -> None:
         try:

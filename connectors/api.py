@@ -48,7 +48,16 @@ from connectors.directory import (
     vendor_name,
 )
 from connectors.inbox import Landing, forget_old, land_push, landed
-from connectors.runs import Run, due_connections, finish_run, next_sync_kind, save_progress, start_run
+from connectors.runs import (
+    Due,
+    Run,
+    due_connections,
+    finish_run,
+    next_sync_kind,
+    release_run,
+    save_progress,
+    start_run,
+)
 from connectors.trial import (
     ConnectorInfo,
     Preview,
@@ -117,6 +126,7 @@ async def drift_of(tx: Tx, connection_id: int) -> Mapping[str, str]:
 
 __all__ = [
     "ConnectorInfo",
+    "Due",
     "Known",
     "Landing",
     "Preview",
@@ -142,6 +152,7 @@ __all__ = [
     "preview_connection",
     "quarantine",
     "quarantine_counts",
+    "release_run",
     "rotate_secrets",
     "save_progress",
     "set_status",

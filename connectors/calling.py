@@ -7,6 +7,7 @@ it happened."""
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -192,7 +193,7 @@ class Caller:
         """Send one finished request behind the connection's brakes."""
         spec, guard = self._manifest.http, self.guard()
         async with guard.seat(spec.longest_wait_s):
-            sent_at = clock.now()
+            sent_at, started = clock.now(), time.monotonic()
             try:
                 content = draft.content()
                 target = httpx.URL(draft.url).copy_merge_params(draft.query) if draft.query else draft.url
@@ -201,16 +202,16 @@ class Caller:
                 )
                 response = await self._client().send(request, auth=draft.auth, stream=True)
                 try:
-                    data = await capped_body(response)
+                    data = await capped_body(response, until=started + (spec.deadline_s or 3 * spec.timeout_s))
                 finally:
                     await response.aclose()
-            except HubError as error:
+            except (Misconfigured, Broken) as error:
                 self._count("refused" if isinstance(error, Misconfigured) else "broken")
                 raise
             except Exception as error:
                 unreached = as_hub_error(error)
                 if isinstance(unreached, Retry):
-                    guard.failed()
+                    guard.failed(time.monotonic() - started)
                 self._count("unreachable")
                 raise unreached from None  # the original may carry the URL with its secrets
             answer = Answer(response.status_code, response.headers, data, sent_at, draft.url)
@@ -221,9 +222,9 @@ class Caller:
                     guard.succeeded()
                     self._count("ok")
                     return answer
-            raise self._failed(answer, guard)
+            raise self._failed(answer, guard, time.monotonic() - started)
 
-    def _failed(self, answer: Answer, guard: Guard) -> HubError:
+    def _failed(self, answer: Answer, guard: Guard, took_s: float) -> HubError:
         """What an answer that did not go well means, noted at the brakes and in the metrics."""
         error = meaning(answer, self._manifest)
         error.facts["vendor_status"] = answer.status
@@ -232,7 +233,7 @@ class Caller:
             if after is not None or answer.status == 429:
                 guard.pause(after if after is not None else 1.0)
             if answer.status >= 500:
-                guard.failed()
+                guard.failed(took_s)
             self._count("throttled" if answer.status == 429 else "unavailable")
             return error
         guard.succeeded()

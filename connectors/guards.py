@@ -20,6 +20,7 @@ from hub.kernel.errors import Retry
 
 log = structlog.get_logger()
 FAILURES_TO_OPEN = 5
+FAILING_TO_OPEN_S = 6.0  # or nothing but failures for so long: a vendor that hangs is not asked five times
 OPEN_S = 10.0
 LONGEST_OPEN_S = 300.0
 
@@ -78,6 +79,7 @@ class Guard:
         self._seats = asyncio.Semaphore(concurrency)
         self._paused_until = 0.0
         self._failures = 0
+        self._failing_since = 0.0
         self._opened_until = 0.0
         self._open_for = OPEN_S
         self._probing = False
@@ -149,10 +151,13 @@ class Guard:
         self._opened_until = 0.0
         self._open_for = OPEN_S
 
-    def failed(self) -> None:
-        """The vendor timed out, could not be reached or answered 5xx."""
+    def failed(self, took_s: float = 0.0) -> None:
+        """The vendor timed out, could not be reached or answered 5xx, and that took so many seconds."""
+        tick = time.monotonic()
+        if not self._failures:
+            self._failing_since = tick - took_s
         self._failures += 1
-        if self._failures < FAILURES_TO_OPEN:
+        if self._failures < FAILURES_TO_OPEN and tick - self._failing_since < FAILING_TO_OPEN_S:
             return
         if not self._opened_until:
             log.warning("vendor_unavailable", connection=self.name, failures=self._failures)

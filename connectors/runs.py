@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from connectors import manifest, store
+from connectors import store
 from connectors.contracts import Capability, Cursor
+from connectors.described import lists_changes_only, of_connection
 from hub.kernel.db import Tx
 from hub.kernel.errors import Conflict, NotFound
 from hub.kernel.types import Frozen
@@ -41,13 +42,16 @@ class Run(Frozen):
 
 
 async def start_run(tx: Tx, connection_id: int, kind: Kind) -> Run:
-    """Begin a run, or resume the connection's unfinished one. Raises Conflict while another worker's lease runs and
-    when the connection is paused, NotFound when there is no such connection."""
+    """Begin a run, or resume the connection's unfinished one; where the source lists changes alone it is never a full
+    one. Raises Conflict while another worker's lease runs and when the connection is paused, NotFound when there is no
+    such connection."""
     held = await store.take_connection(tx, connection_id)
     if held is None:
         raise NotFound("there is no such connection", code="no_connection")
     if held["status"] != "live":
         raise Conflict("the connection is paused", code="paused")
+    if kind == "full" and await _lists_changes_only(tx, connection_id):
+        kind = "incremental"
     last = await store.last_run(tx, connection_id)
     if last is not None and last["status"] == "running" and last["lease_until"] > tx.now:
         raise Conflict("this connection is being pulled already", code="sync_running", facts={"run_id": last["id"]})
@@ -103,6 +107,11 @@ async def finish_run(
         await store.run_failed(tx, row["connection_id"], retry_after)
 
 
+async def release_run(tx: Tx, run_id: int) -> None:
+    """Give up a run's lease: whoever comes next resumes it at once. Does nothing when it is not running."""
+    await store.release_run(tx, run_id)
+
+
 async def next_sync_kind(tx: Tx, connection_id: int) -> Kind:
     """What the next pull should be: the kind of an unfinished run that can still be resumed; incremental (or, where
     the system tells only stock apart, stock alone) when a full one was complete recently enough; otherwise full."""
@@ -113,7 +122,9 @@ async def next_sync_kind(tx: Tx, connection_id: int) -> Kind:
     if last is not None and last["status"] != "done" and last["attempts"] < RESUME_ATTEMPTS and last["pages"] > 0:
         kind: Kind = last["kind"]
         return kind
-    described = manifest.manifest_of(row["connector"])
+    described = of_connection(row["connector"], row["config"])
+    if lists_changes_only(described, row["config"]):
+        return "incremental"
     pull = described.pull_listings
     rule = pull.incremental if pull else None
     every = rule.full_every_s if rule is not None else pull.full_every_s if pull is not None else None
@@ -126,6 +137,19 @@ async def next_sync_kind(tx: Tx, connection_id: int) -> Kind:
     return "stock" if Capability.PULLS_STOCK in described.capabilities else "full"
 
 
-async def due_connections(tx: Tx, limit: int = 1000) -> list[int]:
+async def _lists_changes_only(tx: Tx, connection_id: int) -> bool:
+    """Whether no pull of this connection proves that something is gone, however full it is wanted."""
+    row = await store.connection(tx, connection_id)
+    return row is not None and lists_changes_only(of_connection(row["connector"], row["config"]), row["config"])
+
+
+class Due(NamedTuple):
+    """A connection whose time has come. `failures` counts its runs that failed since the last good one."""
+
+    connection_id: int
+    failures: int
+
+
+async def due_connections(tx: Tx, limit: int = 1000) -> list[Due]:
     """Live connections due for a pull that nobody is pulling, longest overdue first."""
-    return await store.due(tx, limit)
+    return [Due(*row) for row in await store.due(tx, limit)]

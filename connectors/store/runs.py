@@ -12,14 +12,14 @@ from connectors.store.values import as_json
 from hub.kernel.db import Tx
 
 
-async def due(tx: Tx, limit: int) -> list[int]:
-    """Live connections whose time has come and that nobody pulls now, longest overdue first."""
-    sql = """SELECT c.id FROM connections c
+async def due(tx: Tx, limit: int) -> list[asyncpg.Record]:
+    """(id, failures) of live connections whose time has come and that nobody pulls now, longest overdue first."""
+    sql = """SELECT c.id, c.failures FROM connections c
              WHERE c.status = 'live' AND c.next_sync_at <= $1
                AND NOT EXISTS (SELECT 1 FROM sync_runs r
                                WHERE r.connection_id = c.id AND r.status = 'running' AND r.lease_until > $1)
              ORDER BY c.next_sync_at LIMIT $2"""
-    return [row["id"] for row in await tx.fetch(sql, tx.now, limit)]
+    return await tx.fetch(sql, tx.now, limit)
 
 
 async def take_connection(tx: Tx, connection_id: int) -> asyncpg.Record | None:
@@ -43,6 +43,10 @@ async def resume_run(tx: Tx, run_id: int, lease_s: float) -> None:
     sql = """UPDATE sync_runs SET status = 'running', attempts = attempts + 1, lease_until = $2, finished_at = NULL,
                     error = NULL WHERE id = $1"""
     await tx.run(sql, run_id, tx.now + timedelta(seconds=lease_s))
+
+
+async def release_run(tx: Tx, run_id: int) -> None:
+    await tx.run("UPDATE sync_runs SET lease_until = $2 WHERE id = $1 AND status = 'running'", run_id, tx.now)
 
 
 async def abandon_run(tx: Tx, run_id: int, error: str) -> None:

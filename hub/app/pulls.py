@@ -1,8 +1,13 @@
-"""Pulls that are due, a few at a time, each on its own: one vendor's trouble is logged and is nobody else's."""
+"""Pulls that are due, each on its own. A pull is mostly waiting for a vendor, so one process holds many; a vendor that
+hangs keeps its own place only, and vendors that failed last time share a few places among themselves, so that however
+many are down, the healthy find room at once. One vendor's trouble is logged and is nobody else's."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import weakref
+from collections.abc import Sequence
 
 import structlog
 
@@ -12,26 +17,76 @@ from hub.kernel import db
 from hub.kernel.errors import Conflict, HubError
 
 log = structlog.get_logger()
-WIDTH = 4  # vendors pulled at once by one process; a vendor's own limits are kept by its connector
+WELL = 48  # vendors pulled at once by one process; a vendor's own limits are kept by its connector
+UNWELL = 12  # of those whose last run failed
+
+
+class Pulls:
+    """The pulls under way in one process."""
+
+    def __init__(self) -> None:
+        self.running: dict[int, asyncio.Task[None]] = {}
+        self._unwell: set[int] = set()
+
+    def begin(self, due: Sequence[connectors.api.Due]) -> int:
+        """Start what has room and is not running; returns how many were started."""
+        started = 0
+        for connection_id, failures in due:
+            if connection_id in self.running or not self._has_room(failures):
+                continue
+            if failures:
+                self._unwell.add(connection_id)
+            self.running[connection_id] = asyncio.create_task(self._pull(connection_id))
+            started += 1
+        return started
+
+    def _has_room(self, failures: int) -> bool:
+        if failures:
+            return len(self._unwell) < UNWELL
+        return len(self.running) - len(self._unwell) < WELL
+
+    async def _pull(self, connection_id: int) -> None:
+        try:
+            outcome = await catalog.api.sync(connection_id)
+            if outcome.error:
+                log.warning("pull_failed", connection_id=connection_id, error=outcome.error)
+        except Conflict:
+            pass  # somebody else was quicker
+        except HubError as error:
+            log.warning("pull_failed", connection_id=connection_id, error=str(error))
+        except Exception:
+            log.exception("pull_crashed", connection_id=connection_id)
+        finally:
+            self.running.pop(connection_id, None)
+            self._unwell.discard(connection_id)
+
+    async def stop(self) -> None:
+        """Break off what runs; each run notes where it stands and is resumed by whoever comes next."""
+        tasks = list(self.running.values())
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+        self.running.clear()  # one that was cancelled before it began has not tidied up after itself
+        self._unwell.clear()
+
+
+_pulls: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Pulls] = weakref.WeakKeyDictionary()
+
+
+def pulls() -> Pulls:
+    """The pulls of this process."""
+    return _pulls.setdefault(asyncio.get_running_loop(), Pulls())
 
 
 async def pull_due() -> int:
-    """Pull every connection that is due and that nobody else is pulling; returns how many were pulled."""
+    """Start pulling every connection that is due, has room here and is not being pulled; returns how many. They go on
+    by themselves; the next call starts what found no room."""
     async with db.uow() as tx:
         due = await connectors.api.due_connections(tx)
-    gate = asyncio.Semaphore(WIDTH)
+    return pulls().begin(due)
 
-    async def one(connection_id: int) -> bool:
-        async with gate:
-            try:
-                outcome = await catalog.api.sync(connection_id)
-            except Conflict:
-                return False  # somebody else was quicker
-            except HubError as error:
-                log.warning("pull_failed", connection_id=connection_id, error=str(error))
-                return False
-            if outcome.error:
-                log.warning("pull_failed", connection_id=connection_id, error=outcome.error)
-            return outcome.error is None
 
-    return sum(await asyncio.gather(*(one(connection_id) for connection_id in due)))
+async def stop_pulls() -> None:
+    """Break off this process's pulls, before it stops."""
+    await pulls().stop()

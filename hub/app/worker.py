@@ -43,6 +43,7 @@ _loop: _Loop | None = None
 
 def run_worker(queues: list[str], concurrency: int, name: str) -> None:
     """Work until SIGTERM (warm: finishes what runs). `concurrency` is how many tasks may wait at once."""
+    from hub.app.pulls import stop_pulls
     from hub.app.wakes import Waker
     from hub.app.wiring import TASKS
 
@@ -75,6 +76,7 @@ def run_worker(queues: list[str], concurrency: int, name: str) -> None:
     def stop(**_: Any) -> None:
         if _loop is not None:
             tasks.install(None)
+            _loop.call(stop_pulls())
             if waker is not None:
                 _loop.call(waker.close())
             _loop.call(db.disconnect())

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from hub.kernel.errors import Misconfigured
+from hub.kernel.errors import Misconfigured, Retry
 from hub.kernel.settings import settings
 
 
@@ -41,8 +41,12 @@ def check_url(url: Any) -> None:
         raise EgressRefused(f"only http and https leave the hub, not {url.scheme}", code="egress_scheme")
     if url.userinfo:
         raise EgressRefused("put credentials into the connection, not into the URL", code="egress_userinfo")
-    host = url.host.strip("[]").lower()
-    port = url.port or (443 if url.scheme == "https" else 80)
+    check_host(url.host, url.port or (443 if url.scheme == "https" else 80))
+
+
+def check_host(host: str, port: int) -> None:
+    """Refuse a literal address that may not be reached at `port`. A name passes: whoever resolves it decides."""
+    host = host.strip("[]").lower()
     if f"{host}:{port}" in allowed_pairs():
         return
     try:
@@ -82,3 +86,17 @@ class GuardedResolver(AbstractResolver):
 
     async def close(self) -> None:
         await self._inner.close()
+
+
+async def resolve_public(host: str, port: int) -> list[str]:
+    """The addresses of `host` that may be reached at `port`, for protocols other than HTTP. Resolved once: connect to
+    these very addresses and never to the name. Raises EgressRefused, and Retry while the name cannot be resolved."""
+    check_host(host, port)
+    resolver = GuardedResolver()
+    try:
+        found = await resolver.resolve(host.strip("[]"), port, socket.AF_UNSPEC)
+    except OSError:
+        raise Retry(f"{host} cannot be resolved", code="host_unknown", after=5.0) from None
+    finally:
+        await resolver.close()
+    return list(dict.fromkeys(result["host"] for result in found))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import ssl
+import time
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -77,19 +78,24 @@ def client(
     )
 
 
-async def capped_body(response: httpx.Response, limit: int | None = None) -> bytes:
-    """The whole decoded body; raises Broken beyond `limit` bytes, so that a small bomb stays small."""
-    return b"".join([chunk async for chunk in capped_chunks(response, limit)])
+async def capped_body(response: httpx.Response, limit: int | None = None, until: float | None = None) -> bytes:
+    """The whole decoded body; raises Broken beyond `limit` bytes, so that a small bomb stays small, and Retry when it
+    still drips in after `until` (monotonic)."""
+    return b"".join([chunk async for chunk in capped_chunks(response, limit, until)])
 
 
-async def capped_chunks(response: httpx.Response, limit: int | None = None) -> AsyncIterator[bytes]:
-    """The decoded body in pieces; raises Broken as soon as more than `limit` bytes have come."""
+async def capped_chunks(
+    response: httpx.Response, limit: int | None = None, until: float | None = None
+) -> AsyncIterator[bytes]:
+    """The decoded body in pieces; raises as soon as more than `limit` bytes have come, or any after `until`."""
     limit = limit or settings().vendor_response_limit_bytes
     total = 0
     async for chunk in response.aiter_bytes():
         total += len(chunk)
         if total > limit:
             raise Broken(f"the vendor's answer is larger than {limit} bytes", code="answer_too_large")
+        if until is not None and time.monotonic() > until:
+            raise Retry("the vendor's answer comes too slowly", code="vendor_timeout", after=2.0)
         yield chunk
 
 

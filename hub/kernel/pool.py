@@ -34,7 +34,14 @@ class Writers:
         self._server_settings = server_settings
         self._room = asyncio.Semaphore(size)
         self._idle: list[asyncpg.Connection[Any]] = []
+        self._size = size
+        self._lent = 0
         self._closed = False
+
+    @property
+    def spare(self) -> int:
+        """How many more transactions could begin at once."""
+        return self._size - self._lent
 
     @contextlib.asynccontextmanager
     async def transaction(self, tenant: str) -> AsyncIterator[asyncpg.Connection[Any]]:
@@ -45,6 +52,7 @@ class Writers:
             await asyncio.wait_for(self._room.acquire(), WAIT_S)
         except TimeoutError:
             raise Retry("the database is busy; try again", code="database_busy", after=1.0) from None
+        self._lent += 1
         try:
             connection = await self._begin(tenant)
             try:
@@ -57,6 +65,7 @@ class Writers:
             finally:
                 self._give_back(connection)
         finally:
+            self._lent -= 1
             self._room.release()
 
     async def _begin(self, tenant: str) -> asyncpg.Connection[Any]:

@@ -161,7 +161,7 @@ async def test_a_pull_that_died_resumes_after_its_last_saved_batch_without_gap_o
     vendor: Vendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     c = await connection()
-    monkeypatch.setattr(ingest, "Buffer", lambda: Buffer(rows=20))
+    monkeypatch.setattr(ingest, "Buffer", lambda _rows: Buffer(rows=20))
     vendor.pages[c] = pages([row(f"A{i}") for i in range(100)], size=10)
     whole = ingest.connectors.save_progress
 
@@ -186,7 +186,7 @@ async def test_one_batch_is_prepared_while_the_one_before_is_written_unless_they
     vendor: Vendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     c = await connection()
-    monkeypatch.setattr(ingest, "Buffer", lambda: Buffer(rows=10))
+    monkeypatch.setattr(ingest, "Buffer", lambda _rows: Buffer(rows=10))
     seen: list[str] = []
     prepare, write = ingest.landing.prepare, ingest.landing.write
 
@@ -217,7 +217,7 @@ async def test_a_vendor_that_fails_halfway_keeps_every_batch_that_came_before(
     vendor: Vendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     c = await connection()
-    monkeypatch.setattr(ingest, "Buffer", lambda: Buffer(rows=10))
+    monkeypatch.setattr(ingest, "Buffer", lambda _rows: Buffer(rows=10))
     vendor.pages[c] = pages([row(f"A{i}") for i in range(50)], size=10)
     vendor.fail_after[c] = (3, Retry("the shop is down"))
     outcome = await api.sync(c, kind="full")

@@ -58,7 +58,7 @@ async def test_a_stock_figure_proves_nothing_about_what_is_listed(vendor: Vendor
 
 async def test_a_run_that_broke_off_in_the_stock_goes_on_there(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
     c = await connection()
-    monkeypatch.setattr(ingest, "Buffer", lambda: Buffer(rows=10))
+    monkeypatch.setattr(ingest, "Buffer", lambda _rows: Buffer(rows=10))
     vendor.pages[c], vendor.stock[c] = silent(20), figures(*((f"A{i}", 5) for i in range(20)), size=10)
     whole = ingest.connectors.save_progress
 

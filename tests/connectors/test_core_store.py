@@ -65,7 +65,7 @@ async def test_a_connection_is_what_was_asked_for_and_shows_no_secret(database: 
         assert await api.list_connections(tx, view.vendor_id + 1) == []
         assert (await api.list_vendors(tx))[0]["connections"] == 1
         assert await api.vendor_name(tx, view.vendor_id) == "一家店"
-        assert await api.due_connections(tx) == [connection_id]
+        assert [due.connection_id for due in await api.due_connections(tx)] == [connection_id]
     assert (view.role, view.sync_every_s, view.defaults) == ("reference", 60, {"buffer": 1})
     assert view.capabilities == api.capabilities("woocommerce")
     assert stored is not None
@@ -160,7 +160,7 @@ async def test_an_abandoned_run_resumes_after_its_last_page(database: Database, 
             await api.start_run(tx, connection_id, "full")
     later(seconds=10)
     async with uow() as tx:
-        assert await api.due_connections(tx) == [connection_id]
+        assert [due.connection_id for due in await api.due_connections(tx)] == [connection_id]
         assert await api.next_sync_kind(tx, connection_id) == "full"
         again = await api.start_run(tx, connection_id, "full")
     assert (again.id, again.resumed, again.cursor, again.page_no) == (run.id, True, {"position": 3}, 2)
@@ -225,7 +225,7 @@ async def test_a_complete_pull_is_due_again_in_time_and_increments_start_where_i
         assert await api.due_connections(tx) == []
     later(seconds=601)
     async with uow() as tx:
-        assert await api.due_connections(tx) == [connection_id]
+        assert [due.connection_id for due in await api.due_connections(tx)] == [connection_id]
         assert await api.next_sync_kind(tx, connection_id) == "incremental"
         newer = await api.start_run(tx, connection_id, "incremental")
         assert newer.cursor == {"since": began.isoformat()}
@@ -257,7 +257,7 @@ async def test_sync_now_wakes_a_worker_and_is_not_lost_while_a_pull_runs(databas
         async with uow() as tx:
             await api.finish_run(tx, run.id, complete=True, unlisted=0, error=None)
         async with uow() as tx:
-            assert await api.due_connections(tx) == [connection_id]
+            assert [due.connection_id for due in await api.due_connections(tx)] == [connection_id]
             with pytest.raises(NotFound):
                 await api.sync_now(tx, 99)
     finally:
