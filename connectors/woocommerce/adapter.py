@@ -7,26 +7,44 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import httpx
+from pydantic import SecretStr
+
+from connectors.base import Known
 from connectors.contracts import BadRow, ListingIn, PushContent, PushReceived, StockReport
 from connectors.declarative import PullsByManifest
-from connectors.manifest import PushTopic
+from connectors.manifest import Manifest, PushTopic
 from connectors.mapping import bad_row
 from connectors.paging import PageOfRecords
 from connectors.push import ReceivesByManifest
+from connectors.woocommerce.oauth import ShopCredentials
 from connectors.woocommerce.orders import TakesOrders
-from hub.kernel.errors import Broken
+from connectors.woocommerce.stock import SweepsStock, counted
 
-_PRODUCTS = "/wp-json/wc/v3/products"
 _ELSEWHERE = {
     "grouped": "a grouped product is a page that shows other products; its members come by themselves",
     "external": "an external product is sold on another site and cannot be ordered here",
 }
 _UNSORTED = frozenset({"uncategorized", "未分类"})
 _SCALAR = (str, int)
+_SALE_DATES = (("sale_from", "date_on_sale_from_gmt"), ("sale_to", "date_on_sale_to_gmt"))
 
 
-class Adapter(PullsByManifest, ReceivesByManifest, TakesOrders):
+class Adapter(PullsByManifest, ReceivesByManifest, TakesOrders, SweepsStock):
     """One WooCommerce shop."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        config: Mapping[str, Any],
+        secrets: Mapping[str, SecretStr],
+        http: httpx.AsyncClient | None = None,
+        *,
+        connection_id: int | str = "unsaved",
+        known: Known | None = None,
+    ) -> None:
+        super().__init__(manifest, config, secrets, http, connection_id=connection_id, known=known)
+        self.call.credentials = ShopCredentials(manifest, self.config, self.secrets)
 
     async def expand(self, got: PageOfRecords, bad: list[BadRow]) -> Sequence[Any]:
         """Sellable records: simple products as they are, variations instead of their parent."""
@@ -37,10 +55,10 @@ class Adapter(PullsByManifest, ReceivesByManifest, TakesOrders):
                 continue
             kind = record.get("type")
             if kind == "simple" or kind is None:
-                if record.get("status", "publish") == "publish" or record.get("price"):
-                    ready.append(self.prepared(record))
+                self._offer(self.prepared(record), ready, bad)
             elif kind == "variable":
-                ready += await self._variations(record)
+                for one in await self.variations_of(record):
+                    self._offer(self.variation(record, one), ready, bad)
             else:
                 reason = _ELSEWHERE.get(
                     str(kind), f"products of type {str(kind)[:40]!r} cannot be sold through the hub"
@@ -48,38 +66,32 @@ class Adapter(PullsByManifest, ReceivesByManifest, TakesOrders):
                 bad.append(bad_row(_brief(record), reason, "/type", _sku(record)))
         return ready
 
-    async def _variations(self, parent: dict[str, Any]) -> list[Any]:
-        """The variations of a variable product, with what they inherit."""
-        found: list[Any] = []
-        if not parent.get("variations"):
-            return found
-        wanted = len(parent["variations"])
-        page = 1
-        while True:
-            answer = await self.call.get(
-                f"{_PRODUCTS}/{parent['id']}/variations",
-                {"per_page": 100, "page": page, "orderby": "id", "order": "asc"},
-            )
-            part = answer.json(self.manifest)
-            if not isinstance(part, list):
-                raise Broken("woocommerce: the variations are not a list", code="bad_shape")
-            found += part
-            if len(part) < 100:
-                break
-            page += 1
-        if len(found) < wanted and parent.get("status") == "publish":
-            listed = {variation.get("id") for variation in found if isinstance(variation, dict)}
-            if not listed <= set(parent["variations"]):
-                raise Broken(
-                    f"woocommerce: product {parent['id']} has other variations than it says", code="rows_missing"
-                )
-        return [self.variation(parent, one) for one in found if isinstance(one, dict)]
+    def _offer(self, record: dict[str, Any], ready: list[Any], bad: list[BadRow]) -> None:
+        """Into `ready` what can be listed, into `bad` what is on sale and cannot. What is neither on sale nor priced is
+        left out: nobody has finished it."""
+        price, open_ = str(record.get("price") or ""), record.get("_open")
+        why, pointer = "", "/price"
+        if not price:
+            why = "the shop states no price: it is hidden, for members only, or not set"
+        elif not price.strip("0."):
+            why = "the price is nothing: a gift, a sample, or a price that a plugin makes up elsewhere"
+        elif open_ and record["_published"] and self.config["open_choice"] == "refuse":
+            why, pointer = f"the variation leaves {', '.join(open_)} open; an order could not say which", "/attributes"
+        if not why:
+            ready.append(record)
+        elif record["_published"]:
+            bad.append(bad_row(_brief(record), why, pointer, self.mapper.sku(record)))
 
     def variation(self, parent: Mapping[str, Any], one: dict[str, Any]) -> dict[str, Any]:
-        """A variation as a record of its own: it inherits what its parent says and it does not."""
-        options = [str(a.get("option", "")) for a in one.get("attributes") or [] if isinstance(a, dict)]
+        """A variation as a record of its own: it inherits what its parent says and it does not. An attribute that it
+        leaves open (“Any …”) keeps all the parent's options."""
+        chosen = {
+            str(a["name"])[:80]: str(a["option"])
+            for a in one.get("attributes") or []
+            if isinstance(a, dict) and a.get("name") and a.get("option")
+        }
         name = str(parent.get("name", ""))
-        record = {**one, "name": f"{name} - {', '.join(o for o in options if o)}" if any(options) else name}
+        record = {**one, "name": f"{name} - {', '.join(chosen.values())}" if chosen else name}
         for inherited in ("categories", "brands", "short_description"):
             record.setdefault(inherited, parent.get(inherited))
         if not record.get("description"):
@@ -88,12 +100,12 @@ class Adapter(PullsByManifest, ReceivesByManifest, TakesOrders):
         record["meta_data"] = [*(parent.get("meta_data") or []), *(one.get("meta_data") or [])]
         if parent.get("status", "publish") != "publish":
             record["status"] = parent.get("status")
+        if parent.get("id") is not None:
+            record["_family"] = parent["id"]
+        record["attributes"] = parent.get("attributes")
         prepared = self.prepared(record, f"#{parent.get('id')}/{one.get('id')}")
-        prepared["_attributes"] = {
-            str(a.get("name")): str(a.get("option"))
-            for a in one.get("attributes") or []
-            if isinstance(a, dict) and a.get("name") and a.get("option")
-        }
+        prepared["_open"] = [name for name in _varying(parent) if name not in chosen]
+        prepared["_attributes"] = {**prepared.get("_attributes", {}), **chosen}
         return prepared
 
     def prepared(self, record: dict[str, Any], ref: str | None = None) -> dict[str, Any]:
@@ -107,13 +119,9 @@ class Adapter(PullsByManifest, ReceivesByManifest, TakesOrders):
                 if ours is not None and isinstance(value := entry.get("value"), _SCALAR):
                     meta[ours] = value
         record["_meta"] = meta
-        if not record.get("sku"):
-            record["_ref"] = ref or f"#{record.get('id')}"
-        if record.get("manage_stock") is True:  # `parent` shares one count among variations: their level is honest
-            record["_count"] = record.get("stock_quantity")
-        record["_active"] = (
-            record.get("status", "publish") == "publish" and record.get("purchasable", True) is not False
-        )
+        counted(record, ref)
+        record["_published"] = record.get("status", "publish") == "publish"
+        record["_active"] = record["_published"] and record.get("purchasable", True) is not False
         for category in record.get("categories") or ():
             name = category.get("name") if category.__class__ is dict else None
             if name and str(name).lower() not in _UNSORTED:
@@ -130,7 +138,11 @@ class Adapter(PullsByManifest, ReceivesByManifest, TakesOrders):
         attributes = record.get("attributes")
         if attributes:
             self._read_attributes(record, attributes, brand_names)
-        record["_kind"], record["_mode"] = self.config["kind"], self.config["mode"]
+        for name, field in _SALE_DATES:  # `price` is what the shop charges now; these say until when, or from when not
+            if isinstance(when := record.get(field), str) and when:
+                record.setdefault("_attributes", {})[name] = f"{when}Z"
+        carried = not (record.get("virtual") or record.get("downloadable"))
+        record["_kind"], record["_mode"] = self.config["kind"], self.config["mode" if carried else "virtual_mode"]
         return record
 
     def _read_attributes(self, record: dict[str, Any], attributes: Any, brand_names: frozenset[str]) -> None:
@@ -216,6 +228,15 @@ class Adapter(PullsByManifest, ReceivesByManifest, TakesOrders):
 def _sku(record: Mapping[str, Any]) -> str | None:
     sku = record.get("sku")
     return sku if isinstance(sku, str) and sku else f"#{record.get('id')}"
+
+
+def _varying(parent: Mapping[str, Any]) -> list[str]:
+    """Names of the attributes in which the variations of a product differ."""
+    return [
+        str(attribute["name"])[:80]
+        for attribute in parent.get("attributes") or ()
+        if isinstance(attribute, dict) and attribute.get("variation") and attribute.get("name")
+    ]
 
 
 def _brief(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -193,7 +193,8 @@ def _order_taken(adapter: AnyAdapter, raw: bytes) -> None:
 def _tracked(adapter: AnyAdapter, raw: bytes, status: ShipmentStatus) -> None:
     woo = _woo(adapter)
     order = _exchange(raw)[1]
-    update = woo.order_update(woo.order_view(order), str(order["id"]), datetime(2026, 11, 22, tzinfo=UTC))
+    [view] = woo.order_views(order)
+    update = woo.order_update(view, str(order["id"]), datetime(2026, 11, 22, tzinfo=UTC))
     _is((update.vendor_order_no, update.status, update.at), ("138", status, parsed_time(order["date_modified_gmt"])))
 
 

@@ -16,24 +16,24 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from connectors.calling import Refused
-from connectors.contracts import BadRow, OrderUpdate, PoLine, PurchaseOrder, PushContent, Receipt, ReceiptStatus
-from connectors.declarative import PlacesByManifest, TracksByManifest
-from connectors.mapping import bad_row
+from connectors.contracts import PoLine, PurchaseOrder, Receipt, ReceiptStatus, ShipmentStatus
+from connectors.declarative import PlacesByManifest
+from connectors.woocommerce.stock import PRODUCTS
+from connectors.woocommerce.tracking import ORDERS, PO_META, FollowsOrders, digits
 from hub.kernel import clock
 from hub.kernel.errors import Broken, Misconfigured, NotFound, Retry
 
-PO_META = "supplyhub_po"
-_PRODUCTS = "/wp-json/wc/v3/products"
-_ORDERS = "/wp-json/wc/v3/orders"
 _SCAN_PAGES = 20
 _UUID7 = re.compile(r"([0-9a-f]{12})7[0-9a-f]{19}$")
-_LIVING = frozenset({"pending", "on-hold", "processing", "completed"})
+_DEAD = frozenset({"cancelled", "failed", "refunded", "trash"})  # a status that plugins add is none of these
+_WAITING = frozenset({"pending", "auto-draft", "checkout-draft"})
+_GONE = frozenset({ShipmentStatus.SHIPPED, ShipmentStatus.DELIVERED, ShipmentStatus.EXCEPTION})
 
 # Keys whose placing ended without an answer in this process: asked for before they are ever sent again.
 _unanswered: OrderedDict[str, None] = OrderedDict()
 
 
-class TakesOrders(PlacesByManifest, TracksByManifest):
+class TakesOrders(PlacesByManifest, FollowsOrders):
     """PlacesOrders and TracksOrders for WooCommerce."""
 
     async def place(self, po: PurchaseOrder, *, key: str) -> Receipt:
@@ -47,7 +47,7 @@ class TakesOrders(PlacesByManifest, TracksByManifest):
         if refusal is not None:
             return refusal
         try:
-            answer = await self.call.send("POST", _ORDERS, self.body(po, key, products))
+            answer = await self.call.send("POST", ORDERS, self.body(po, key, products))
         except (Refused, NotFound) as error:
             return Receipt(status=ReceiptStatus.REFUSED, reason=str(error))
         except Retry:
@@ -67,7 +67,7 @@ class TakesOrders(PlacesByManifest, TracksByManifest):
         if not isinstance(order, dict) or not order.get("id"):
             raise Broken("woocommerce confirmed an order without an id", code="no_order_number")
         number, status = str(order["id"]), str(order.get("status", ""))
-        if status not in _LIVING:
+        if status in _DEAD:
             return Receipt(
                 status=ReceiptStatus.REFUSED, vendor_order_no=number, reason=f"the order is {status}", raw_status=status
             )
@@ -94,9 +94,9 @@ class TakesOrders(PlacesByManifest, TracksByManifest):
                 raw_status="cancelled",
             )
         return Receipt(
-            status=ReceiptStatus.ACCEPTED if status != "pending" else ReceiptStatus.PENDING,
+            status=ReceiptStatus.PENDING if status in _WAITING else ReceiptStatus.ACCEPTED,
             vendor_order_no=number,
-            accepted_at=clock.now() if status != "pending" else None,
+            accepted_at=None if status in _WAITING else clock.now(),
             raw_status=status,
         )
 
@@ -117,7 +117,7 @@ class TakesOrders(PlacesByManifest, TracksByManifest):
             )
             for n, item in enumerate(order.get("line_items") or (), 1)
         ]
-        if str(order.get("status")) not in _LIVING:
+        if str(order.get("status")) in _DEAD:
             return await self.settled(order, (), {})
         receipt = await self.settled(order, lines, await self.products(lines))
         _unanswered.pop(key, None)
@@ -138,81 +138,37 @@ class TakesOrders(PlacesByManifest, TracksByManifest):
         raise Retry("too many orders to look through for ours", code="find_gave_up", after=60.0)
 
     async def _list_orders(self, params: Mapping[str, Any]) -> list[Any]:
-        orders = (await self.call.get(_ORDERS, params)).json(self.manifest)
+        orders = (await self.call.get(ORDERS, params)).json(self.manifest)
         if not isinstance(orders, list):
             raise Broken("woocommerce: the orders are not a list", code="bad_shape")
         return orders
 
     async def cancel(self, vendor_order_no: str, po: PurchaseOrder) -> Receipt:
-        """Cancel; an order that the shop has completed or refunded is refused, since it may be on its way."""
+        """Cancel; an order that may be on its way is refused: the shop is done with it, or names a parcel."""
         try:
-            order = (await self.call.get(f"{_ORDERS}/{_digits(vendor_order_no)}")).json(self.manifest)
+            order = (await self.call.get(f"{ORDERS}/{digits(vendor_order_no)}")).json(self.manifest)
         except (Refused, NotFound) as error:
             return Receipt(status=ReceiptStatus.REFUSED, vendor_order_no=vendor_order_no, reason=str(error))
-        status = str(order.get("status", "")) if isinstance(order, dict) else ""
-        if status in ("completed", "refunded"):
+        if not isinstance(order, dict):
+            raise Broken("woocommerce: the order is not an object", code="bad_shape")
+        status = str(order.get("status", ""))
+        gone = self.manifest.statuses.get(status) in _GONE
+        if gone or (status not in _DEAD and self.order_views(order)[0]["_tracking_no"]):
             return Receipt(
                 status=ReceiptStatus.REFUSED,
                 vendor_order_no=vendor_order_no,
-                reason=f"the order is {status} already",
+                reason=f"the order is {status} already" if gone else "a parcel of the order is on its way",
                 raw_status=status,
             )
-        if status not in ("cancelled", "failed", "trash"):
+        if status not in _DEAD:
             await self._cancel_order(vendor_order_no)
         return Receipt(status=ReceiptStatus.ACCEPTED, vendor_order_no=vendor_order_no, raw_status="cancelled")
 
     async def _cancel_order(self, number: str) -> None:
-        answer = await self.call.send("PUT", f"{_ORDERS}/{_digits(number)}", {"status": "cancelled"})
+        answer = await self.call.send("PUT", f"{ORDERS}/{digits(number)}", {"status": "cancelled"})
         order = answer.json(self.manifest)
         if not isinstance(order, dict) or order.get("status") != "cancelled":
             raise Broken(f"woocommerce did not cancel order {number}", code="not_cancelled")
-
-    async def track(self, vendor_order_no: str) -> Sequence[OrderUpdate]:
-        """The shop's view of the order now; nothing when it has no such order."""
-        try:
-            answer = await self.call.get(f"{_ORDERS}/{_digits(vendor_order_no)}")
-        except NotFound:
-            return ()
-        order = answer.json(self.manifest)
-        if not isinstance(order, dict):
-            raise Broken("woocommerce: the order is not an object", code="bad_shape")
-        return (self.order_update(self.order_view(order), vendor_order_no, answer.sent_at),)
-
-    def order_view(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        """An order with what the tracking map reads; nothing of the person it goes to."""
-        meta = {m.get("key"): m.get("value") for m in order.get("meta_data") or () if isinstance(m, dict)}
-        items = meta.get("_wc_shipment_tracking_items")  # the Shipment Tracking extension
-        parcel = items[-1] if isinstance(items, list) and items and isinstance(items[-1], dict) else {}
-        modified = order.get("date_modified_gmt")
-        return {
-            "status": order.get("status"),
-            "_modified": f"{modified}Z" if isinstance(modified, str) else None,
-            "_po": meta.get(PO_META),
-            "_tracking_no": parcel.get("tracking_number") or meta.get(self.config["tracking_meta"]),
-            "_carrier": parcel.get("tracking_provider") or meta.get(self.config["carrier_meta"]),
-        }
-
-    def orders_pushed(self, records: Sequence[Any]) -> PushContent:
-        """States of orders that came through the API; a shopper's own orders are none of ours."""
-        good: list[OrderUpdate] = []
-        bad: list[BadRow] = []
-        for record in records:
-            if not isinstance(record, dict) or not record.get("id"):
-                bad.append(bad_row({}, "the order has no id"))
-                continue
-            view = self.order_view(record)
-            if view["_po"] is None and record.get("created_via") != "rest-api":
-                continue
-            if view["_modified"] is None:
-                bad.append(
-                    bad_row({"id": record["id"], "status": view["status"]}, "the order has no date_modified_gmt")
-                )
-                continue
-            try:
-                good.append(self.order_update(view, str(record["id"]), clock.now()))
-            except (Broken, ValueError) as error:
-                bad.append(bad_row({"id": record["id"], "status": view["status"]}, str(error)[:300]))
-        return PushContent(orders=tuple(good), bad=tuple(bad))
 
     # Products of an order -------------------------------------------------------------------------------------
 
@@ -225,19 +181,19 @@ class TakesOrders(PlacesByManifest, TracksByManifest):
             if not some:
                 continue
             params = {"sku": ",".join(some), "per_page": 100, "status": "any"}
-            answer = (await self.call.get(_PRODUCTS, params)).json(self.manifest)
+            answer = (await self.call.get(PRODUCTS, params)).json(self.manifest)
             for product in answer if isinstance(answer, list) else ():
                 if isinstance(product, dict) and product.get("sku") in some:
                     found[product["sku"]] = _placed(product)
         for ref in sorted({line.vendor_sku for line in lines if line.vendor_sku.startswith("#")}):
             parent, _, variation = ref[1:].partition("/")
-            path = f"{_PRODUCTS}/{_digits(parent)}" + (f"/variations/{_digits(variation)}" if variation else "")
+            path = f"{PRODUCTS}/{digits(parent)}" + (f"/variations/{digits(variation)}" if variation else "")
             try:
                 product = (await self.call.get(path)).json(self.manifest)
             except NotFound:
                 continue
             if isinstance(product, dict):
-                found[ref] = _placed(product, int(_digits(parent)) if variation else 0)
+                found[ref] = _placed(product, int(digits(parent)) if variation else 0)
         return found
 
     async def oversold(self, products: Mapping[str, dict[str, Any]]) -> list[str]:
@@ -340,7 +296,7 @@ def _matching(orders: Sequence[Any], key: str) -> dict[str, Any] | None:
             if isinstance(m, dict)
         )
     ]
-    ours.sort(key=lambda order: str(order.get("status")) not in _LIVING)
+    ours.sort(key=lambda order: str(order.get("status")) in _DEAD)
     return ours[0] if ours else None
 
 
@@ -373,12 +329,6 @@ def _price(product: Mapping[str, Any]) -> Decimal:
 def _ref(item: Mapping[str, Any]) -> str:
     variation = item.get("variation_id")
     return f"#{item.get('product_id')}/{variation}" if variation else f"#{item.get('product_id')}"
-
-
-def _digits(number: str) -> str:
-    if not number.isascii() or not number.isdigit():
-        raise NotFound(f"{number[:40]!r} is not an order or product number of WooCommerce", code="vendor_has_none")
-    return number
 
 
 def _remember(key: str) -> None:
