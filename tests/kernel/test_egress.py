@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from hub.kernel import egress, http
+from hub.kernel.errors import Retry
 from hub.kernel.settings import reset_settings
 
 FORBIDDEN = [
@@ -53,6 +54,43 @@ async def test_a_name_that_resolves_inside_is_refused(monkeypatch: pytest.Monkey
         with pytest.raises(Exception) as caught:
             await client.get("http://shop.example.com/")
     assert isinstance(http.as_hub_error(caught.value), egress.EgressRefused)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "10.0.0.8", "169.254.169.254", "[::1]", "::ffff:127.0.0.1", "2130706433", "0x7f.1", "localhost"]
+)
+async def test_no_inside_host_is_resolved_for_other_protocols(host: str) -> None:
+    with pytest.raises(egress.EgressRefused):
+        await egress.resolve_public(host, 22)
+
+
+async def test_a_host_is_pinned_to_its_public_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {
+        "mixed.example.com": ["10.0.0.8", "8.8.8.8", "8.8.8.8", "2606:4700::1111"],
+        "inside.example.com": ["127.0.0.1"],
+    }
+
+    async def resolve(self: object, host: str, port: int = 0, family: int = 0) -> list[dict[str, object]]:
+        if host not in answers:
+            raise OSError("no such host")
+        rest = {"port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}
+        return [{"hostname": host, "host": address, **rest} for address in answers[host]]
+
+    monkeypatch.setattr("aiohttp.resolver.ThreadedResolver.resolve", resolve)
+    assert await egress.resolve_public("mixed.example.com", 22) == ["8.8.8.8", "2606:4700::1111"]
+    with pytest.raises(egress.EgressRefused):
+        await egress.resolve_public("inside.example.com", 22)
+    with pytest.raises(Retry):
+        await egress.resolve_public("nowhere.example.com", 22)
+    monkeypatch.setenv("SUPPLYHUB_EGRESS_ALLOW", "inside.example.com:2022")
+    reset_settings()
+    try:
+        assert await egress.resolve_public("inside.example.com", 2022) == ["127.0.0.1"]
+        with pytest.raises(egress.EgressRefused):
+            await egress.resolve_public("inside.example.com", 22)
+    finally:
+        monkeypatch.undo()
+        reset_settings()
 
 
 async def test_the_allow_list_opens_one_port_and_redirects_are_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
