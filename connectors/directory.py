@@ -105,7 +105,7 @@ def check_settings(general: Manifest, config: Mapping[str, Any], secrets: Mappin
             at = f"/config/{name}"
             if settled.get(name):
                 check_url(httpx.URL(str(settled[name])))
-        at = f"/config/{described.described_by or ''}"
+        at = f"/config/{general.described_by}" if general.described_by else "/config"
         for url in foreign_urls(described):
             check_url(url)
         at = "/config"

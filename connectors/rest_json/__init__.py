@@ -1,0 +1,1 @@
+"""Any vendor with an ordinary REST interface, described by the connection itself: no folder, no code."""
