@@ -3,14 +3,14 @@
 Every line of an order is one Appointment with two identifiers: the order's number, by which all of an order's
 appointments are found, and `number/1-of-2`, which is unique, makes a repeated create harmless (If-None-Exist) and
 says how many there must be. A slot taken for a line carries the same second identifier until it is freed, so that
-whoever comes back after a lost answer knows its own slot from a stranger's."""
+whoever comes back after a lost answer knows its own slot from a stranger's; one that is only held carries the hold."""
 
 from __future__ import annotations
 
 import copy
 import re
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
 from urllib.parse import urlencode
 
 from connectors.contracts import PoLine, PurchaseOrder, Receipt, ReceiptStatus, ShipmentStatus, ShipTo
@@ -31,6 +31,11 @@ def line_key(key: str, position: int, count: int) -> str:
 def line_system(system: str) -> str:
     """The identifier system of lines, beside that of orders."""
     return f"{system}:line"
+
+
+def hold_system(system: str) -> str:
+    """The identifier system of holds."""
+    return f"{system}:hold"
 
 
 def only_if_new(system: str, line: str) -> str:
@@ -74,22 +79,125 @@ def _patient(visitor: ShipTo) -> Resource:
     }
 
 
-def taken(slot: Resource, system: str, mark: str) -> Resource:
-    """The slot as taken for the line `mark`; everything else the server keeps in it stays."""
+# What we write on slots ----------------------------------------------------------------------------------------
+#
+# FHIR says that a slot may hold more than one appointment and has no field for how many, nor one for who holds it. So
+# a slot carries our marks as identifiers: one per line that took a place, and one per hold, whose period ends when the
+# hold does. All of them are written under If-Match, so counting them is safe.
+
+
+def places(slot: Resource, extension: str | None) -> int:
+    """How many appointments the slot holds: what the clinic's `extension` says, else one."""
+    for item in slot.get("extension") or []:
+        if extension and isinstance(item, dict) and item.get("url") == extension:
+            for name in ("valuePositiveInt", "valueUnsignedInt", "valueInteger"):
+                if type(item.get(name)) is int:
+                    return max(1, int(item[name]))
+    return 1
+
+
+def obstacle(
+    slot: Resource, system: str, key: str, *, now: datetime, places: int = 1, strangers: int = 0
+) -> str | None:
+    """Why the order `key` cannot have a place in this slot; None when it can. A hold of its own is no obstacle, and
+    neither is one of ours that is over. `strangers` are the appointments that no mark on the slot stands for."""
+    status, holds = str(slot.get("status"))[:40], holds_on(slot, system)
+    others = [name for name, until in holds if name != key and (until is None or until > now)]
+    if slot.get("overbooked") is True:
+        return "over-booked"
+    if status == FREE and places == 1:
+        return None
+    if status != FREE and not (status == "busy-tentative" and holds):
+        return status
+    if places == 1:
+        return "held for another order" if others else None
+    used = len(_marks(slot, system)) + len(others) + strangers
+    return f"full: {used} of {places} places are taken" if used >= places else None
+
+
+def taken(slot: Resource, system: str, mark: str, *, now: datetime, places: int = 1, strangers: int = 0) -> Resource:
+    """The slot with a place taken for the line `mark`, and without the hold that the order had; everything else that
+    the server keeps in it stays. It closes with its last place."""
+    made = _without(slot, system, mark.rpartition("/")[0], now, mark)
+    made["identifier"].append({"system": line_system(system), "value": mark})
+    return _closed_when_full(made, system, places, strangers)
+
+
+def held(
+    slot: Resource, system: str, key: str, until: datetime, *, now: datetime, places: int = 1, strangers: int = 0
+) -> Resource:
+    """The slot with a place held for `key` until then."""
+    made = _without(slot, system, key, now, "")
+    made["identifier"].append({"system": hold_system(system), "value": key, "period": {"end": until.isoformat()}})
+    return _closed_when_full(made, system, places, strangers)
+
+
+def freed(slot: Resource, system: str, key: str, mark: str | None = None) -> Resource:
+    """The slot without what was taken and held for the order `key` (or the line `mark` alone), free again unless the
+    clinic closed it itself."""
     made = copy.deepcopy(slot)
-    made["status"] = "busy"
-    made["identifier"] = [*_strangers(slot, system), {"system": line_system(system), "value": mark}]
+    gone = set(marks_of(slot, system, key)) if mark is None else {mark}
+    kept = [
+        item
+        for item in made.get("identifier") or []
+        if not (item.get("system") == line_system(system) and item.get("value") in gone)
+        and not (item.get("system") == hold_system(system) and item.get("value") == key)
+    ]
+    if slot.get("status") in ("busy", "busy-tentative"):
+        made["status"] = FREE
+    if kept:
+        made["identifier"] = kept
+    else:
+        made.pop("identifier", None)
     return made
 
 
-def freed(slot: Resource, system: str) -> Resource:
-    """The slot as it was before we took it."""
+def holds_on(slot: Resource, system: str) -> list[tuple[str, datetime | None]]:
+    """Our holds on a slot: (key, until when). One whose end cannot be read never ends by itself."""
+    found: list[tuple[str, datetime | None]] = []
+    for item in slot.get("identifier") or []:
+        if isinstance(item, dict) and item.get("system") == hold_system(system):
+            try:
+                until = datetime.fromisoformat(str((item.get("period") or {}).get("end")))
+            except ValueError:
+                until = None
+            found.append((str(item.get("value", "")), until if until is not None and until.tzinfo else None))
+    return found
+
+
+def is_marked(slot: Resource, system: str, item: Resource) -> bool:
+    """Whether the appointment `item` is one that a mark on the slot stands for."""
+    own = {i["value"] for i in _identifiers(item) if i["system"] == line_system(system)}
+    return bool(own & set(_marks(slot, system)))
+
+
+def _marks(slot: Resource, system: str) -> list[str]:
+    return [item["value"] for item in _identifiers(slot) if item["system"] == line_system(system)]
+
+
+def _without(slot: Resource, system: str, key: str, now: datetime, mark: str) -> Resource:
+    """A copy without the hold of `key`, without holds that are over, and without `mark`."""
     made = copy.deepcopy(slot)
-    made["status"] = FREE
-    if rest := _strangers(slot, system):
-        made["identifier"] = rest
-    else:
-        made.pop("identifier", None)
+    over = {name for name, until in holds_on(slot, system) if name == key or (until is not None and until <= now)}
+    made["identifier"] = [
+        item
+        for item in made.get("identifier") or []
+        if not (item.get("system") == hold_system(system) and item.get("value") in over)
+        and not (item.get("system") == line_system(system) and item.get("value") == mark)
+    ]
+    return made
+
+
+def _closed_when_full(made: Resource, system: str, places: int, strangers: int) -> Resource:
+    """A slot with a free place stays free. A full one is tentative while a hold is among what fills it: so `busy`
+    always means that nothing more can be had."""
+    if places == 1:
+        own = made["identifier"][-1]
+        ours = (line_system(system), hold_system(system))
+        made["identifier"] = [*(i for i in made["identifier"] if i.get("system") not in ours), own]
+    holds = holds_on(made, system)
+    used = len(_marks(made, system)) + len(holds) + strangers
+    made["status"] = FREE if used < places else "busy-tentative" if holds else "busy"
     return made
 
 
@@ -167,8 +275,3 @@ def _identifiers(resource: Resource) -> list[dict[str, str]]:
         for item in resource.get("identifier") or []
         if isinstance(item, dict)
     ]
-
-
-def _strangers(slot: Resource, system: str) -> list[Any]:
-    """The slot's identifiers that are not ours."""
-    return [item for item in slot.get("identifier") or [] if item.get("system") != line_system(system)]

@@ -10,20 +10,21 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from connectors.base import Adapter
 from connectors.calling import Answer, OutOfStock, Refused
 from connectors.contracts import OrderUpdate, PoLine, PurchaseOrder, Receipt, ReceiptStatus, ShipmentStatus
 from connectors.fhir_clinic import appointments as words
+from connectors.fhir_clinic.pulling import PullsServices
 from connectors.fhir_clinic.resources import FREE, Resource, bundle, etag_of, id_of, last_updated
+from connectors.fhir_clinic.rest import FHIR_JSON
+from hub.kernel import clock
 from hub.kernel.errors import Broken, HubError, Misconfigured, NotFound, Retry
 
-_FHIR = "application/fhir+json"
-_TRIES = 3  # of an update that somebody else's update beats
+TRIES = 3  # of an update that somebody else's update beats
 _MOST_PAGES = 50
 _TAKEN_BEFORE = "=taken_before"  # set on a slot that an earlier call, whose answer was lost, took for us
 
 
-class _No(Exception):
+class No(Exception):
     """The order cannot be placed: a refusal in the making."""
 
     def __init__(self, reason: str, skus: tuple[str, ...] = ()) -> None:
@@ -31,7 +32,7 @@ class _No(Exception):
         self.skus = skus  # not empty: because there is none
 
 
-class BooksAppointments(Adapter):
+class BooksAppointments(PullsServices):
     """PlacesOrders, TracksOrders and BooksSlots over FHIR R4."""
 
     books_slots = True
@@ -42,7 +43,7 @@ class BooksAppointments(Adapter):
 
     async def place(self, po: PurchaseOrder, *, key: str) -> Receipt:
         """Take every slot, then make every appointment. All or nothing: a refusal frees what was taken."""
-        wrong = _unfit(po)
+        wrong = unfit(po)
         if wrong is not None:
             return Receipt(status=ReceiptStatus.REFUSED, reason=wrong)
         lines = sorted(po.lines, key=lambda line: line.slot_ref or "")
@@ -54,9 +55,9 @@ class BooksAppointments(Adapter):
                 slot = await self._take(line, marks[line.line_no])
                 resumed = resumed or slot.pop(_TAKEN_BEFORE, False)
                 slots[line.line_no] = slot
-        except _No as no:
+        except No as no:
             await self._undo(lines, marks, await self._search(key) if resumed else [])
-            return _refusal(no)
+            return refusal(no)
         except HubError:
             if not resumed:  # no appointment was asked for yet, so none can exist
                 await self._free_quietly(lines, marks)
@@ -65,9 +66,9 @@ class BooksAppointments(Adapter):
         try:
             for line in lines:
                 made.append(await self._book(po, line, slots[line.line_no], key, marks[line.line_no]))
-        except _No as no:
+        except No as no:
             await self._undo(lines, marks, await self._search(key) if resumed else made)
-            return _refusal(no)
+            return refusal(no)
         receipt = words.receipt_of(made, self._system, key)
         if receipt is None:
             raise Broken("the clinic dropped our identifiers from an appointment", code="no_identifier")
@@ -129,28 +130,33 @@ class BooksAppointments(Adapter):
     # Slots ----------------------------------------------------------------------------------------------------
 
     async def _take(self, line: PoLine, mark: str) -> Resource:
-        """The slot, now busy in our name. Raises _No when it is gone, or no longer the one that was sold."""
+        """The slot, now busy in our name. Raises No when it is gone, or no longer the one that was sold."""
         number = id_of(line.slot_ref, "Slot")
-        assert number is not None, "_unfit has looked"
-        slot = await self._read("Slot", number)
-        if slot is None:
-            raise _No(f"{line.slot_ref} is no longer on offer", (line.vendor_sku,))
-        if words.is_ours(slot, self._system, mark) and slot.get("status") != FREE:
-            return {**slot, _TAKEN_BEFORE: True}
-        if slot.get("status") != FREE:
-            raise _No(f"{line.slot_ref} is {str(slot.get('status'))[:40]}", (line.vendor_sku,))
-        if line.slot_start is not None and not _same_time(slot.get("start"), line.slot_start.isoformat()):
-            raise _No(f"{line.slot_ref} was moved to {str(slot.get('start'))[:40]}", (line.vendor_sku,))
-        try:
-            return await self._update(slot, words.taken(slot, self._system, mark))
-        except OutOfStock:
+        assert number is not None, "unfit has looked"
+        for _ in range(TRIES):
             slot = await self._read("Slot", number)
-        except (Refused, NotFound) as error:
-            raise _No(f"the clinic does not let {line.slot_ref} be taken: {error}") from None
-        # aiohttp sends a PUT again when a kept connection breaks (aio-libs/aiohttp#7363): then our first try changed it
-        if slot is not None and words.is_ours(slot, self._system, mark) and slot.get("status") != FREE:
-            return {**slot, _TAKEN_BEFORE: True}
-        raise _No(f"{line.slot_ref} was taken a moment ago", (line.vendor_sku,))
+            if slot is None:
+                raise No(f"{line.slot_ref} is no longer on offer", (line.vendor_sku,))
+            places = self.places(slot)
+            if words.is_ours(slot, self._system, mark) and (places > 1 or slot.get("status") != FREE):
+                return {**slot, _TAKEN_BEFORE: True}
+            strangers = (await self.strangers([slot])).get(slot["id"], 0)
+            now, key = clock.now(), mark.rpartition("/")[0]
+            why = words.obstacle(slot, self._system, key, now=now, places=places, strangers=strangers)
+            if why is not None:
+                raise No(f"{line.slot_ref} is {why}", (line.vendor_sku,))
+            if line.slot_start is not None and not same_time(slot.get("start"), line.slot_start.isoformat()):
+                raise No(f"{line.slot_ref} was moved to {str(slot.get('start'))[:40]}", (line.vendor_sku,))
+            wanted = words.taken(slot, self._system, mark, now=now, places=places, strangers=strangers)
+            try:
+                return await self._update(slot, wanted)
+            except OutOfStock:
+                # Somebody's change came first: look again, and take it only if it still has a place. It may have been
+                # our own change: aiohttp sends a PUT again when a kept connection breaks (aio-libs/aiohttp#7363).
+                continue
+            except (Refused, NotFound) as error:
+                raise No(f"the clinic does not let {line.slot_ref} be taken: {error}") from None
+        raise No(f"{line.slot_ref} keeps being taken", (line.vendor_sku,))
 
     async def _undo(self, lines: list[PoLine], marks: Mapping[int, str], made: list[Resource]) -> None:
         """Cancel these appointments, then free the slots of these lines."""
@@ -174,15 +180,16 @@ class BooksAppointments(Adapter):
 
     async def _free_slot(self, number: str, key: str, mark: str | None) -> None:
         """Make one slot free again if it is ours: taken for the line `mark`, or for any line of the order `key`."""
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             slot = await self._read("Slot", number)
-            if slot is None or slot.get("status") == FREE:
+            if slot is None:
                 return
             ours = words.marks_of(slot, self._system, key)
-            if not ours or (mark is not None and mark not in ours):
+            held = any(name == key for name, _ in words.holds_on(slot, self._system))
+            if not (ours if mark is None else mark in ours) and not held:
                 return
             try:
-                await self._update(slot, words.freed(slot, self._system))
+                await self._update(slot, words.freed(slot, self._system, key, mark))
                 return
             except OutOfStock:
                 continue  # changed meanwhile: look again
@@ -198,7 +205,7 @@ class BooksAppointments(Adapter):
             po, line, slot, system=self._system, key=key, mark=mark, patient=self.config["patient"]
         )
         headers = {
-            "Content-Type": _FHIR,
+            "Content-Type": FHIR_JSON,
             "Prefer": "return=representation",
             "If-None-Exist": words.only_if_new(self._system, mark),
         }
@@ -208,12 +215,12 @@ class BooksAppointments(Adapter):
         except OutOfStock:  # 412: the condition matches several
             found = [item for item in await self._search(key) if mark in words.marks_of(item, self._system, key)]
             if not found:
-                raise _No("the clinic refuses the appointment as a duplicate of one that it does not show") from None
+                raise No("the clinic refuses the appointment as a duplicate of one that it does not show") from None
             made = found[0]
         except (Refused, NotFound) as error:
-            raise _No(f"the clinic refuses the appointment: {error}") from None
+            raise No(f"the clinic refuses the appointment: {error}") from None
         if made.get("status") in words.DEAD:
-            raise _No("the appointment with this order number was cancelled at the clinic")
+            raise No("the appointment with this order number was cancelled at the clinic")
         return made
 
     async def _created(self, answer: Answer) -> Resource:
@@ -228,7 +235,7 @@ class BooksAppointments(Adapter):
 
     async def _cancel_one(self, number: str) -> bool:
         """Set one appointment to cancelled; False when the clinic refuses."""
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             item = await self._read("Appointment", number)
             if item is None or item.get("status") in words.DEAD:
                 return True
@@ -260,18 +267,6 @@ class BooksAppointments(Adapter):
 
     # Resources ------------------------------------------------------------------------------------------------
 
-    async def _read(self, kind: str, number: str) -> Resource | None:
-        """A resource now, or None when the server has none."""
-        try:
-            answer = await self.call.get(f"{kind}/{self.call.fill('{id}', id=number)}")
-        except NotFound:
-            return None
-        made = self._resource(answer, kind)
-        tag = answer.headers.get("etag")
-        if tag and etag_of(made) is None:
-            made.setdefault("meta", {})["versionId"] = tag.removeprefix("W/").strip('"')
-        return made
-
     async def _update(self, before: Resource, after: Resource) -> Resource:
         """Replace a resource unless somebody changed it since `before` was read (OutOfStock then)."""
         version = etag_of(before)
@@ -280,34 +275,28 @@ class BooksAppointments(Adapter):
                 "the clinic's server keeps no versions; booking there could not be guarded", code="no_versions"
             )
         path = f"{before['resourceType']}/{self.call.fill('{id}', id=str(before['id']))}"
-        headers = {"Content-Type": _FHIR, "If-Match": version, "Prefer": "return=representation"}
+        headers = {"Content-Type": FHIR_JSON, "If-Match": version, "Prefer": "return=representation"}
         answer = await self.call.send("PUT", path, after, headers=headers)
         return self._resource(answer, str(before["resourceType"])) if answer.body.strip() else after
 
-    def _resource(self, answer: Answer, kind: str) -> Resource:
-        body: Any = answer.json(self.manifest)
-        if not isinstance(body, dict) or body.get("resourceType") != kind or not isinstance(body.get("id"), str):
-            raise Broken(f"the clinic answered something that is no {kind}", code="bad_resource")
-        return body
 
-
-def _unfit(po: PurchaseOrder) -> str | None:
+def unfit(po: PurchaseOrder) -> str | None:
     """Why no clinic could take this order."""
     for line in po.lines:
         if id_of(line.slot_ref, "Slot") is None:
             return f"line {line.line_no} names no slot; a clinic sells appointments only"
         if line.quantity != 1:
-            return f"line {line.line_no} asks for {line.quantity} of one slot, which has one place"
+            return f"line {line.line_no} asks for {line.quantity} places in one slot: book them one by one"
     if len({line.slot_ref for line in po.lines}) != len(po.lines):
         return "two lines name the same slot"
     return None if po.lines else "the order has no lines"
 
 
-def _refusal(no: _No) -> Receipt:
+def refusal(no: No) -> Receipt:
     return Receipt(status=ReceiptStatus.REFUSED, reason=str(no), out_of_stock=bool(no.skus), out_of_stock_skus=no.skus)
 
 
-def _same_time(given: Any, wanted: str) -> bool:
+def same_time(given: Any, wanted: str) -> bool:
     try:
         return datetime.fromisoformat(str(given)) == datetime.fromisoformat(wanted)
     except (TypeError, ValueError):

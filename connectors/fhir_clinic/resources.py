@@ -3,7 +3,7 @@ is asked of a server and no clock is read. What a server leaves out stays out; a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,9 @@ from hub.kernel.errors import Broken
 
 FREE = "free"
 TAKEN = frozenset({"busy", "busy-unavailable", "busy-tentative", "entered-in-error"})
+MOST_IN_TITLE = 3  # a service that more people give is not named after them
+PEOPLE = ("Practitioner", "PractitionerRole")
+TIMEZONE = "http://hl7.org/fhir/StructureDefinition/timezone"
 TRANSLATION = "http://hl7.org/fhir/StructureDefinition/translation"
 _SERVICE_FIELDS = frozenset(
     (
@@ -36,6 +39,11 @@ class Bundle:
     resources: list[Resource]
     next: str | None
     total: int | None = None  # matches in all, when the server says
+    more: bool = False  # the server has more of them and gave no link
+
+    @property
+    def last(self) -> bool:
+        return self.next is None and not self.more
 
 
 def bundle(body: Any, wanted: str) -> Bundle:
@@ -88,6 +96,7 @@ class Service:
     sku: str
     city: str | None
     department: str | None
+    kinds: frozenset[str] = frozenset()  # codes and words of its type and specialty
 
 
 def sku_of(service: Resource, system: str | None) -> str | None:
@@ -108,26 +117,34 @@ def service_listing(
     cities: Mapping[str, str],
     kind: str = "service",
     city: str | None = None,
+    people: Sequence[str] = (),
+    places: Sequence[str] = (),
+    titles: str = "practitioner",
 ) -> ListingIn | BadRow:
-    """The listing of a HealthcareService, or why there is none."""
+    """The listing of a HealthcareService, or why there is none. `people` give it, at `places`; `titles` says which of
+    them stand in the title."""
     sku = sku_of(service, system)
     if sku is None:
         return bad_row(service, f"the service has no identifier of the system {system}", "/identifier")
     title = _text(service.get("name")) or _concept(service.get("type")) or ""
+    shown = [*(people if "practitioner" in titles else ()), *(places if "location" in titles else ())]
+    english = translated(service, "en")
     try:
         price, currency = prices.of(service, sku)
         place = city_of(service, cities) or city
         about = [part for name in ("comment", "extraDetails") if (part := _text(service.get(name)))]
         attributes = {
             "provided_by": _text((service.get("providedBy") or {}).get("display")),
-            "location": _text(next((x.get("display") for x in _list(service.get("location"))), None)),
+            "location": "、".join(places)
+            or _text(next((x.get("display") for x in _list(service.get("location"))), None)),
+            "practitioners": "、".join(people) or None,
             "types": "、".join(filter(None, (_concept([x]) for x in _list(service.get("type"))))) or None,
         }
         return ListingIn.model_validate(
             {
                 "vendor_sku": sku,
-                "title": title[:500],
-                "title_en": translated(service, "en"),
+                "title": titled(title, shown)[:500],
+                "title_en": titled(english, shown, english=True)[:500] if english else None,
                 "kind": kind,
                 "mode": "appointment",
                 "category": _concept(service.get("category")),
@@ -145,6 +162,14 @@ def service_listing(
         return bad_row(service, first["msg"][:300], "".join(f"/{part}" for part in first["loc"]), sku)
     except ValueError as error:
         return bad_row(service, str(error), "/price", sku)
+
+
+def titled(name: str, shown: Sequence[str], *, english: bool = False) -> str:
+    """A name with who gives it and where behind it; nothing that it says already, and no long lists."""
+    new = [word for word in shown if word not in name]
+    if not name or not new or len(new) > MOST_IN_TITLE:
+        return name
+    return f"{name} ({', '.join(new)})" if english else f"{name}（{'、'.join(new)}）"
 
 
 def unknown_fields(service: Resource) -> set[str]:
@@ -196,18 +221,60 @@ def id_of(reference: Any, kind: str) -> str | None:
 
 
 def services_of(schedule: Resource, declared: Mapping[str, Any]) -> list[str]:
-    """Ids of the HealthcareServices a schedule belongs to: its actors, or what the connection declares."""
-    actors = [id_of(actor.get("reference"), "HealthcareService") for actor in _list(schedule.get("actor"))]
-    found = [actor for actor in actors if actor]
+    """Ids of the HealthcareServices a schedule belongs to: its actors, its service types (R5 lets them point at one),
+    or what the connection declares."""
+    pointers = [*_list(schedule.get("actor")), *(_dict(x.get("reference")) for x in _list(schedule.get("serviceType")))]
+    found = list(dict.fromkeys(x for p in pointers if (x := id_of(p.get("reference"), "HealthcareService"))))
     if not found:
         said = declared.get(schedule["id"]) or declared.get(f"Schedule/{schedule['id']}")
         found = [str(said).removeprefix("HealthcareService/")] if said else []
     return found
 
 
-def slot_in(slot: Resource, service: Service, seen_at: datetime) -> SlotIn:
-    """A bookable time. `seen_at` is when the search was sent: the slot's own lastUpdated says when it changed, not
-    until when it is known to be so. Raises ValueError for times that are none."""
+def people_of(schedule: Resource) -> list[tuple[str, str | None]]:
+    """Who a schedule is for: (reference, name as it is shown)."""
+    return [
+        (reference, _text(actor.get("display")))
+        for actor in _list(schedule.get("actor"))
+        if isinstance(reference := actor.get("reference"), str) and any(id_of(reference, kind) for kind in PEOPLE)
+    ]
+
+
+def human_name(person: Resource) -> str | None:
+    """The name of a Practitioner as people write it: in Chinese the family name comes first, with no space."""
+    for name in _list(person.get("name")):
+        if text := _text(name.get("text")):
+            return text
+        given = [part for part in name.get("given") or [] if isinstance(part, str)]
+        family = _text(name.get("family")) or ""
+        if any("\u4e00" <= letter <= "\u9fff" for letter in family):
+            return family + "".join(given)
+        if family or given:
+            return " ".join([*given, family]).strip()
+    return None
+
+
+def zone_of(location: Resource) -> str | None:
+    """The time zone that a Location says (HL7's extension)."""
+    return next((_text(x.get("valueCode")) for x in _list(location.get("extension")) if x.get("url") == TIMEZONE), None)
+
+
+def kinds_of(resource: Resource, *fields: str) -> frozenset[str]:
+    """Codes (as `system|code` and alone) and words of these CodeableConcepts, in lower case."""
+    found: set[str] = set()
+    for name in fields:
+        for concept in _list(resource.get(name)):
+            concept = _dict(concept.get("concept")) or concept  # R5: a CodeableReference
+            found.add(str(concept.get("text") or ""))
+            for coding in _list(concept.get("coding")):
+                found |= {str(coding.get("display") or ""), str(coding.get("code") or "")}
+                found.add(f"{coding.get('system') or ''}|{coding.get('code') or ''}")
+    return frozenset(word.strip().lower() for word in found if word.strip(" |"))
+
+
+def slot_in(slot: Resource, service: Service, seen_at: datetime, *, free: bool | None = None) -> SlotIn:
+    """A bookable time; `free` overrides what its status says. `seen_at` is when the search was sent: the slot's own
+    lastUpdated says when it changed, not until when it is known to be so. Raises ValueError for times that are none."""
     start, end = _instant(slot.get("start")), _instant(slot.get("end"))
     if end <= start:
         raise ValueError("the slot ends before it starts")
@@ -216,7 +283,7 @@ def slot_in(slot: Resource, service: Service, seen_at: datetime) -> SlotIn:
         slot_ref=f"Slot/{slot['id']}",
         start=start,
         end=end,
-        free=slot.get("status") == FREE,  # every other code, known or not, closes it
+        free=slot.get("status") == FREE if free is None else free,  # every other code, known or not, closes it
         version=etag_of(slot),
         city=service.city,
         department=service.department,
@@ -265,6 +332,10 @@ def _concept(value: Any) -> str | None:
 
 def _text(value: Any) -> str | None:
     return (value.strip() or None) if isinstance(value, str) else None
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _list(value: Any) -> list[dict[str, Any]]:
