@@ -3,6 +3,8 @@ pages, and stock that is only sometimes a number. README.md says what this was v
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
@@ -15,11 +17,13 @@ from connectors.base import Known
 from connectors.calling import Caller
 from connectors.contracts import BadRow, Cursor, Page
 from connectors.declarative import PullsByManifest
+from connectors.jsonio import text_of
 from connectors.manifest import Manifest
 from connectors.mapping import bad_row
 from connectors.meituan_retail.records import Refused, medicine, products_skus
 from connectors.paging import PageOfRecords
 from connectors.pieces import SecretRef
+from hub.kernel.errors import Broken
 
 
 class Adapter(PullsByManifest):
@@ -38,16 +42,29 @@ class Adapter(PullsByManifest):
         manifest = granted(manifest, secrets)
         super().__init__(manifest, config, secrets, http, connection_id=connection_id, known=known)
         self.call = WholePages(manifest, self.config, self.secrets, http, connection_id)
-        self._owners: dict[str, str] = {}  # SKU -> the product that came with it, of the pull under way
+        # Of the pull under way:
+        self._owners: dict[str, str] = {}  # SKU -> the product that came with it
+        self._rows: set[str] = set()
+        self._twice = 0  # rows that came a second time
+        self._pages: list[str] = []  # fingerprints
 
     async def pull(self, since: Cursor | None) -> AsyncGenerator[Page, None]:
-        """As the manifest says; a code that two SKUs of the store share is taken once, and reported."""
-        self._owners = {}
-        async for page in super().pull(since):
-            yield page
+        """As the manifest says. A row that comes twice stands where another should: the pull is then not complete."""
+        self._owners, self._rows = {}, set()
+        self._pages, self._twice = list((since or {}).get("pages", ())), int((since or {}).get("twice", 0))
+        async with contextlib.aclosing(super().pull(since)) as pages:
+            async for page in pages:
+                if page.complete and self._twice:
+                    yield page.model_copy(update={"complete": False, "cursor": {}})
+                    raise Broken(
+                        f"{self.manifest.id} sent {self._twice} rows twice: as many may be missing", code="rows_missing"
+                    )
+                own = {"pages": list(self._pages), "twice": self._twice}
+                yield page.model_copy(update={"cursor": {**(page.cursor or {}), **own}})
 
     async def expand(self, got: PageOfRecords, bad: list[BadRow]) -> Sequence[Any]:
         """One record for each SKU that can be ordered by a code."""
+        self._note([identity(unpacked(record)) for record in got.records])
         ready: list[Any] = []
         for given in got.records:
             record = unpacked(given)
@@ -64,6 +81,17 @@ class Adapter(PullsByManifest):
                 else:
                     ready.append(one)
         return ready
+
+    def _note(self, rows: list[str]) -> None:
+        """Remember a page's rows; raises Broken when these very rows were a page before, also before a resumption."""
+        if not rows:
+            return
+        print_ = hashlib.blake2b("\n".join(sorted(rows)).encode(), digest_size=8).hexdigest()
+        if print_ in self._pages:
+            raise Broken(f"{self.manifest.id} sent a page again for page {len(self._pages) + 1}", code="page_repeated")
+        self._pages.append(print_)
+        self._twice += len(rows) - len(set(rows) - self._rows)
+        self._rows |= set(rows)
 
     def _taken(self, record: Mapping[str, Any]) -> bool:
         """Whether another SKU came with this code before."""
@@ -98,6 +126,15 @@ def granted(manifest: Manifest, secrets: Mapping[str, SecretStr]) -> Manifest:
     params = {**manifest.auth.signed.params, "access_token": SecretRef(secret="access_token")}  # noqa: S106 - a name
     signed = manifest.auth.signed.model_copy(update={"params": params})
     return manifest.model_copy(update={"auth": manifest.auth.model_copy(update={"signed": signed})})
+
+
+def identity(record: Any) -> str:
+    """What tells a row from others: the store's code of it, or all of it."""
+    if isinstance(record, dict):
+        for name in ("app_spu_code", "app_food_code", "app_medicine_code"):
+            if isinstance(record.get(name), str | int) and record[name] != "":
+                return f"{name}={record[name]}"
+    return text_of(record)
 
 
 def unpacked(value: Any) -> Any:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from pydantic import SecretStr
 
@@ -271,6 +272,30 @@ async def test_lost_and_repeated_pages_are_never_a_complete_pull(faults: Faults)
     async with store(faults) as (_, connector):
         with pytest.raises(Broken):
             await pull(connector())
+
+
+async def test_a_page_that_repeats_an_earlier_one_is_noticed_after_a_resumption_too() -> None:
+    async with store() as (sandbox, connector):
+        first: list[Page] = []
+        async for page in connector().pull(None):
+            first.append(page)
+            if len(first) == 2:
+                break
+        cursor = orjson.loads(orjson.dumps(first[1].cursor))
+        sandbox.faults.repeat_page = True
+        with pytest.raises(Broken, match="again"):
+            [page async for page in connector().pull(cursor)]
+
+
+async def test_a_row_that_comes_twice_stands_where_another_should() -> None:
+    shelf = [product(n) for n in range(1, 31)]
+    shelf[14] = shelf[3]
+    async with store(shelf=shelf) as (_, connector):
+        seen: list[Page] = []
+        with pytest.raises(Broken, match="1 rows twice"):
+            async for page in connector().pull(None):
+                seen.append(page)
+    assert len(seen) == 3 and not any(page.complete for page in seen)
 
 
 # Errors -------------------------------------------------------------------------------------------------------
