@@ -36,8 +36,8 @@ class Ready(NamedTuple):
 
 READY_COLUMNS = (
     "vendor_sku", "title", "title_en", "brand", "model", "gtin", "kind", "mode", "category", "currency", "pack",
-    "city", "department", "image_url", "url", "description", "active", "price", "shipping", "coupon", "attributes",
-    "digest", "sellable", "tokens",
+    "city", "department", "image_url", "url", "description", "active", "external_id", "family_id", "price", "shipping",
+    "coupon", "attributes", "digest", "sellable", "tokens",
 )  # fmt: skip
 _AS_IT_IS = attrgetter(*READY_COLUMNS[: READY_COLUMNS.index("price")])
 # With the attributes these are what the digest covers.
@@ -136,8 +136,9 @@ class Batch:
         return cls(list(listings), list(map(ready, listings)), [at] * len(listings), bad=list(bad), captured_at=at)
 
     def marks(self) -> set[str]:
-        """All by which a row of this batch could meet a row of another: SKUs and matching keys."""
+        """All by which a row of this batch could meet a row of another: SKUs, the vendor's ids, and matching keys."""
         found = {row.vendor_sku for row in self.rows}
+        found.update(own for row in self.rows for own in (row.external_id, row.family_id) if own is not None)
         found.update(key for made in self.ready for key in (made.gtin, made.brand_model) if key is not None)
         return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from hub.kernel.events import Event
 from hub.kernel.types import DeliveryMode, Frozen, Kind, Level
@@ -80,6 +80,17 @@ class SyncOutcome(Frozen):
     complete: bool
     seconds: float
     error: str | None = None
+
+
+class ListingIdentityChanged(Event):
+    """A vendor renamed a SKU, gave it to another article, made it anew, or split it into variants."""
+
+    connection_id: int
+    listing_id: int
+    kind: Literal["renamed", "reused", "recreated", "split"]
+    external_id: str | None
+    before: str
+    after: str
 
 
 class ListingsChanged(Event):

@@ -16,12 +16,12 @@ from typing import Any, Literal
 
 import structlog
 
-from catalog import changes, landing, stock, store
+from catalog import changes, landing, observing, staging, stock, store
 from catalog.batching import ROWS, Batch, Buffer, ready_page
 from catalog.contracts import SyncOutcome
-from catalog.landing import Tally
+from catalog.tally import Tally, tally_up
 from connectors import api as connectors
-from connectors.contracts import BadRow, ConnectionView, Cursor, Page, PayloadLanded
+from connectors.contracts import RAW_LIMIT, BadRow, Capability, ConnectionView, Cursor, Page, PayloadLanded
 from connectors.protocol import PullsStock
 from hub.kernel import clock
 from hub.kernel.db import HUB, Tx, database, uow
@@ -62,7 +62,8 @@ async def sync(
     error: HubError | None = None
     _under_way.add(run.id)
     try:
-        known = pull.known if connection.role == "supply" else None
+        observes = connection.role == "reference" or Capability.OBSERVES_PRICES in connection.capabilities
+        known = None if observes else pull.known  # a price that is observed again is a new observation
         async with (
             connectors.open_connector(connection_id, known=known) as connector,
             contextlib.aclosing(_batches(connector, run)) as batches,
@@ -171,11 +172,11 @@ class _Pull:
     async def _land_once(self, batch: Batch, before: asyncio.Task[None] | None) -> None:
         async with uow(HUB) as tx:
             supply = self.connection.role == "supply"
-            prepared = await landing.prepare(tx, self.connection, batch) if supply else None
+            prepared = await staging.prepare(tx, self.connection, batch) if supply else None
             if before is not None:
                 await before  # from here on rows are locked: one batch of a run after the other
             if prepared is None:
-                tally = await landing.land_references(tx, self.connection, batch)
+                tally = await observing.land_references(tx, self.connection, batch)
                 bad: list[BadRow] = []
             else:
                 tally, bad = await landing.write(tx, self.connection, batch, prepared, self.run.id, self._ids)
@@ -189,7 +190,7 @@ class _Pull:
         self.total, self.cursor, self.pages, self.complete = total, cursor, pages, batch.complete
         for figure in batch.same:
             self._ids.pop(figure.vendor_sku, None)
-        landing.count(tally)
+        tally_up(tally)
         if self.progress is not None:
             self.progress(total.seen)
 
@@ -203,10 +204,10 @@ class _Pull:
                 await self._land(half)
             return
         log.warning("row_refused", connection_id=self.connection.id, error=type(error).__name__)
-        bad = [landing.refused(row, f"the catalogue cannot hold this row: {error}"[:500]) for row in batch.rows]
+        bad = [staging.refused(row, f"the catalogue cannot hold this row: {error}"[:500]) for row in batch.rows]
         bad += [
             BadRow(reason=f"the catalogue cannot hold this slot: {error}"[:500], vendor_sku=slot.vendor_sku,
-                   raw=slot.model_dump_json()[:8000])
+                   raw=slot.model_dump_json()[:RAW_LIMIT])
             for slot in batch.slots
         ]  # fmt: skip
         bad += [
@@ -313,15 +314,15 @@ async def on_payload(tx: Tx, event: PayloadLanded) -> None:
     batch = Batch.pushed(content.listings, content.bad, now)
     bad: list[BadRow] = []
     if connection.role == "reference":
-        landing.count(await landing.land_references(tx, connection, batch))
+        tally_up(await observing.land_references(tx, connection, batch))
     elif content.listings:
         tally, bad = await landing.land(tx, connection, batch, None)
-        landing.count(tally)
+        tally_up(tally)
     if content.stock and connection.role == "supply":
         results = await stock.apply_reports(tx, connection.id, content.stock)
         bad += [
             BadRow(reason="no listing has this SKU", pointer="/vendor_sku", vendor_sku=report.vendor_sku,
-                   raw=report.model_dump_json()[:8000])
+                   raw=report.model_dump_json()[:RAW_LIMIT])
             for report, result in zip(content.stock, results, strict=True)
             if result == stock.UNKNOWN_SKU
         ]  # fmt: skip

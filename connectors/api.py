@@ -34,7 +34,7 @@ import structlog
 
 from connectors import store
 from connectors.base import Known
-from connectors.contracts import BadRow, Quarantined
+from connectors.contracts import RAW_LIMIT, BadRow, Quarantined
 from connectors.directory import (
     add_connection,
     add_vendor,
@@ -81,7 +81,7 @@ async def quarantine(tx: Tx, connection_id: int, run_id: int | None, bad: Sequen
         return
     rows: dict[bytes, tuple[str, str, str | None, str, bytes]] = {}
     for row in bad:
-        raw = row.raw[:8000].replace("\x00", "\ufffd")
+        raw = row.raw[:RAW_LIMIT].replace("\x00", "\ufffd")
         mark = hashlib.blake2b(
             "\x1f".join((row.reason, row.pointer, row.vendor_sku or "", raw)).encode("utf-8", "replace"), digest_size=16
         ).digest()

@@ -127,7 +127,7 @@ _METHODS: dict[Capability, tuple[str, ...]] = {
     Capability.TRACKS_ORDERS: ("track",),
     Capability.BOOKS_SLOTS: ("books_slots",),
     Capability.ISSUES_CODES: ("issue",),
-    Capability.OBSERVES_PRICES: ("observe",),
+    Capability.OBSERVES_PRICES: ("observes_prices",),
 }
 
 

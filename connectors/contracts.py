@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from hub.kernel.events import Event
 from hub.kernel.types import Currency, DeliveryMode, Frozen, Instant, Kind, Level, Price, SafeText, Sku, gtin14
 
+RAW_LIMIT = 60_000  # characters of a refused record that are kept: enough to map it again
 OnHand = Annotated[int, Field(ge=0, le=100_000_000)]
 
 
@@ -110,7 +111,7 @@ class BadRow(Frozen):
     reason: str
     pointer: str = ""
     vendor_sku: str | None = None
-    raw: str  # the record as JSON or text, at most 8,000 characters
+    raw: str  # the record as JSON or text, at most RAW_LIMIT characters
 
 
 class StockFigure(NamedTuple):

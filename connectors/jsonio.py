@@ -63,7 +63,7 @@ def depth_exceeds(value: Any, limit: int) -> bool:
     return False
 
 
-def text_of(record: Any, limit: int = 8000) -> str:
+def text_of(record: Any, limit: int = 60_000) -> str:
     """The record as JSON text of at most `limit` characters, for people to look at."""
     try:
         return orjson.dumps(record, default=str, option=orjson.OPT_NON_STR_KEYS).decode()[:limit]

@@ -87,6 +87,6 @@ class IssuesCodes(Protocol):
 
 @runtime_checkable
 class ObservesPrices(Protocol):
-    def observe(self, since: Cursor | None) -> AsyncIterator[Page]:
-        """Reference prices as listings."""
-        ...
+    """A marker beside PullsListings: listings carry `market_price`, and every pull observes it anew."""
+
+    observes_prices: bool

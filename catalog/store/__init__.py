@@ -17,6 +17,7 @@ from catalog.store.bulk import (
     vendor_listing_ids,
 )
 from catalog.store.feeds import add_run_page, confirm_feed, count_unseen, forget_run, put_feed, unlist_unseen
+from catalog.store.identities import identity_rows, known_identities, settle_identities
 from catalog.store.products import (
     add_changes,
     changes_from,
@@ -30,7 +31,19 @@ from catalog.store.products import (
     slot_rows,
     unsequenced_changes,
 )
-from catalog.store.tables import DDL, change_log, feeds, holds, listings, movements, products, run_pages, slots, stock
+from catalog.store.tables import (
+    DDL,
+    change_log,
+    feeds,
+    holds,
+    identities,
+    listings,
+    movements,
+    products,
+    run_pages,
+    slots,
+    stock,
+)
 
 __all__ = [
     "CANNOT_HOLD",
@@ -47,8 +60,11 @@ __all__ = [
     "find_products",
     "forget_run",
     "holds",
+    "identities",
+    "identity_rows",
     "insert_staged_listings",
     "insert_staged_products",
+    "known_identities",
     "known_listings",
     "listing_ids",
     "listings",
@@ -66,6 +82,7 @@ __all__ = [
     "retitle_products",
     "run_pages",
     "sequence_changes",
+    "settle_identities",
     "slot_rows",
     "slots",
     "stage",

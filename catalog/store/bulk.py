@@ -30,6 +30,7 @@ _STAGE = """
 CREATE TEMP TABLE IF NOT EXISTS catalog_stage (
   vendor_sku text, title text, title_en text, brand text, model text, gtin text, kind text, mode text, category text,
   currency text, pack text, city text, department text, image_url text, url text, description text, active boolean,
+  external_id text, family_id text,
   price text, shipping text, coupon text, attributes text, digest bytea, product_id bigint,
   fresh boolean, product_gtin text, product_brand_model text, sellable boolean, tokens text) ON COMMIT DROP;
 TRUNCATE catalog_stage
@@ -38,7 +39,7 @@ TRUNCATE catalog_stage
 # Amounts are staged as text: the driver takes longer to encode a numeric than the server to read one.
 _STAGED = (
     "vendor_sku, title, title_en, brand, model, gtin, kind, mode, category, currency, pack, city, department, "
-    "image_url, url, description, active, digest, product_id"
+    "image_url, url, description, active, external_id, family_id, digest, product_id"
 )
 _LISTED = f"connection_id, {_STAGED}, price, shipping, coupon, attributes, created_at, updated_at"
 _FROM_STAGE = (

@@ -20,7 +20,7 @@ import orders.vendor_web
 import orders.web
 import pricing.api
 import pricing.web
-from catalog.contracts import ListingsChanged, Oversold
+from catalog.contracts import ListingIdentityChanged, ListingsChanged, Oversold
 from connectors.contracts import PayloadLanded, Quarantined
 from fulfillment.contracts import ShipmentUpdated
 from hub.app.pulls import pull_due
@@ -33,6 +33,7 @@ from pricing.contracts import ParityCaseClosed, ParityCaseOpened, ReferencesReco
 FLOW: Flow = {
     PayloadLanded: [catalog.api.on_payload, fulfillment.api.on_payload],
     ListingsChanged: [],  # search and verdicts are brought up to date in the transaction that changed the listing
+    ListingIdentityChanged: [],
     ReferencesRecorded: [catalog.api.on_references],
     Quarantined: [],
     Oversold: [],

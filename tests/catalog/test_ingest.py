@@ -11,8 +11,10 @@ from catalog import api, ingest
 from catalog.batching import Buffer
 from connectors import api as connectors
 from connectors.contracts import BadRow
+from hub.kernel import clock
 from hub.kernel.db import uow
 from hub.kernel.errors import Conflict, Retry
+from pricing.contracts import ReferencesRecorded
 from tests.catalog.kit import T0, Vendor, at, connection, fetch, listing, pages, row, shelf
 
 G1, G2 = "6901234567892", "6923450657713"
@@ -188,7 +190,7 @@ async def test_one_batch_is_prepared_while_the_one_before_is_written_unless_they
     c = await connection()
     monkeypatch.setattr(ingest, "Buffer", lambda _rows: Buffer(rows=10))
     seen: list[str] = []
-    prepare, write = ingest.landing.prepare, ingest.landing.write
+    prepare, write = ingest.staging.prepare, ingest.landing.write
 
     async def preparing(tx: Any, view: Any, batch: Any) -> Any:
         seen.append(f"prepare {batch.rows[0].vendor_sku}")
@@ -200,7 +202,7 @@ async def test_one_batch_is_prepared_while_the_one_before_is_written_unless_they
         seen.append(f"wrote {batch.rows[0].vendor_sku}")
         return done
 
-    monkeypatch.setattr(ingest.landing, "prepare", preparing)
+    monkeypatch.setattr(ingest.staging, "prepare", preparing)
     monkeypatch.setattr(ingest.landing, "write", writing)
     first, second = [row(f"A{i}") for i in range(10)], [row(f"B{i}", gtin=G1 if i == 4 else None) for i in range(10)]
     third = [row("C0", gtin=G1), row("B3", price="7"), *(row(f"C{i}") for i in range(1, 9))]
@@ -280,3 +282,17 @@ async def test_a_reference_connection_lists_nothing(vendor: Vendor) -> None:
     assert len(await fetch("SELECT 1 FROM catalog_listings")) == 1
     [event] = await fetch("SELECT payload FROM outbox WHERE type = 'ReferencesRecorded'")
     assert event["payload"]["product_ids"] == [1]
+
+
+async def test_a_market_price_that_the_vendor_states_becomes_a_reference_with_evidence(vendor: Vendor) -> None:
+    c = await connection("京东企业购")
+    now = clock.now()
+    vendor.pages[c] = pages([row("A", price="95", market_price="90"), row("B", market_price="8")], captured_at=now)
+    await api.sync(c, kind="full")
+    found = await fetch("SELECT price, source, captured_at, sha256 FROM pricing_references ORDER BY price")
+    assert [str(r["price"]) for r in found] == ["8.0000", "90.0000"]
+    assert found[0]["source"] == "京东企业购/main: stated market price" and len(found[0]["sha256"]) == 64
+    async with uow() as tx:
+        await api.on_references(tx, ReferencesRecorded(product_ids=[1, 2]))
+    verdicts = await fetch("SELECT listing_id, verdict FROM pricing_verdicts ORDER BY 1")
+    assert [v["verdict"] for v in verdicts] == ["breach", "breach"]

@@ -118,7 +118,7 @@ async def test_the_next_kind_is_stock_where_only_stock_is_told_apart(
             "capabilities": (*described.capabilities, runs.Capability.PULLS_STOCK),
         }
     )
-    monkeypatch.setattr(runs.manifest, "manifest_of", lambda _name: apart)
+    monkeypatch.setattr(runs, "of_connection", lambda _name, _config: apart)
     vendor.pages[c], vendor.stock[c] = silent(1), figures(("A0", 5))
     async with uow() as tx:
         assert await connectors.next_sync_kind(tx, c) == "full"

@@ -1,0 +1,80 @@
+"""Reference prices that come in with a pull: rows of a reference connection, and the market price that a supply
+vendor's own system states beside its own."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from catalog import matching, store
+from catalog.batching import Batch
+from catalog.staging import Listed
+from catalog.tally import Tally
+from connectors.contracts import ConnectionView, ListingIn
+from hub.kernel.db import Tx
+from pricing import api as pricing
+from pricing.contracts import Evidence, ReferenceIn
+
+
+async def land_references(tx: Tx, connection: ConnectionView, batch: Batch) -> Tally:
+    """Apply a batch of a reference connection: it lists nothing; each row that is a product of ours becomes an
+    observed price with its evidence. Rows of things we do not sell count as unchanged."""
+    keys = [(made.gtin, made.brand_model) for made in batch.ready]
+    found = [
+        matching.Product(*row)
+        for row in await store.find_products(tx, {k[0] for k in keys if k[0]}, {k[1] for k in keys if k[1]}, ())
+    ]
+    refs: list[ReferenceIn] = []
+    for row, at, product in zip(batch.rows, batch.times, matching.recognise(keys, found), strict=True):
+        if product is not None and row.active:
+            refs.append(_reference(connection, row, at, product.id))
+    recorded = await pricing.record_references(tx, refs) if refs else 0
+    listed = len(batch.rows) + len(batch.same)
+    return Tally(
+        seen=listed + len(batch.bad), created=recorded, unchanged=listed - recorded, quarantined=len(batch.bad)
+    )
+
+
+async def note_market_prices(tx: Tx, connection: ConnectionView, batch: Batch, listed: Listed) -> None:
+    """Record what the vendor's own system says an ordinary buyer pays, once per listing and pull."""
+    stated = {row.vendor_sku: (row, at) for row, at in zip(batch.rows, batch.times, strict=True) if row.market_price}
+    refs: list[ReferenceIn] = []
+    for sku, (row, at) in stated.items():
+        listing_id = listed.ids.get(sku)
+        if listing_id is None or not row.active or row.market_price is None:
+            continue
+        public = row.model_copy(update={"price": row.market_price, "shipping": Decimal(0), "coupon": Decimal(0)})
+        refs.append(_reference(connection, public, at, listed.products[listing_id], "stated market price"))
+    if refs:
+        await pricing.record_references(tx, refs)
+
+
+# A merchant feed's condition is of the article, ours of the price: a new article at its usual price is ordinary.
+_CONDITIONS = {"new": "ordinary", "refurbished": "used"}
+
+
+def _reference(
+    connection: ConnectionView, row: ListingIn, at: datetime, product_id: int, what: str = ""
+) -> ReferenceIn:
+    said = row.attributes.get("condition", "ordinary")
+    condition: Any = _CONDITIONS.get(said, said)
+    return ReferenceIn(
+        product_id=product_id,
+        price=row.price,
+        currency=row.currency,
+        shipping=row.shipping,
+        coupon=row.coupon,
+        pack=row.pack or row.title,
+        condition=condition,
+        evidence=Evidence(
+            source=f"{connection.vendor_name}/{connection.name}" + (f": {what}" if what else ""),
+            url=row.url or "",
+            # A page's bytes hold many rows; what is kept and can be checked again is this row as it was mapped.
+            sha256=row.attributes.get("sha256") or hashlib.sha256(row.model_dump_json().encode()).hexdigest(),
+            captured_at=row.reported_at or at,
+            region=row.attributes.get("region", "CN"),
+            parser=f"{connection.connector}/1",
+        ),
+    )
