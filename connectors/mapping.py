@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import html
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 import orjson
@@ -23,21 +20,14 @@ from pydantic import TypeAdapter, ValidationError
 from connectors import jsonio
 from connectors.contracts import BadRow, ListingIn, StockFigure
 from connectors.manifest import ListingMap, Reading
-from connectors.paths import Getter, Paths, compile_path, top_field
+from connectors.paths import Paths, compile_path, top_field
+from connectors.readings import Convert, UnknownValue, as_text, compile_reading, conversion, plain_text
 from hub.kernel.types import Level
 
 STOCK_FIELDS = ("on_hand", "level", "location", "version", "reported_at")
-_LIMITS = {"title": 500, "title_en": 500, "description": 4000}  # longer text is cut, not refused
-_TAG = re.compile(r"<[^>]*>")
 _listing = ListingIn.__pydantic_validator__.validate_python
 _when: TypeAdapter[datetime] = TypeAdapter(datetime)
 _LEVELS = {level.value: level for level in Level}
-
-Convert = Callable[[Any], Any]
-
-
-class UnknownValue(ValueError):
-    """A table of the manifest does not know this raw value."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -100,7 +90,7 @@ class Mapper:
 
     def _field(self, name: str, reading: Reading) -> _Field:
         places = tuple(self._read.position[path] for path in reading.paths)
-        return _Field(name, places, _conversion(name, reading), reading.default)
+        return _Field(name, places, conversion(name, reading), reading.default)
 
     def skus(self, records: Sequence[Any]) -> list[str]:
         """The SKUs of a page, for asking which are known."""
@@ -153,6 +143,7 @@ class Mapper:
                             continue
                 listing = self._listing(record, raws)
             except UnknownValue as error:
+                mapped.drift.add(error.drift)
                 mapped.bad.append(bad_row(record, str(error), "", self.sku(record)))
             except ValidationError as error:
                 mapped.bad.append(_invalid(record, error, self.sku(record)))
@@ -176,7 +167,7 @@ class Mapper:
         for name, position in self._verbatim:
             raw = raws[position]
             if raw is not None and raw != "":
-                values[name] = raw if raw.__class__ is str else _text(raw)
+                values[name] = raw if raw.__class__ is str else as_text(raw)
         for name, positions, convert, default in self._worked:
             raw = None
             for position in positions:
@@ -191,7 +182,7 @@ class Mapper:
                 if value is not None:
                     values[name] = value
             else:
-                values[name] = raw if raw.__class__ is str else _text(raw)
+                values[name] = raw if raw.__class__ is str else as_text(raw)
         for name, get in self._stock:
             value = get(record)
             if value is not None:
@@ -241,7 +232,7 @@ def _plain(raw: Any, field: _Field) -> str | None:
         value = raw if field.convert is None else field.convert(raw)
     except (ValueError, TypeError, ArithmeticError):
         return None
-    value = _text(value)
+    value = as_text(value)
     return value.strip() if isinstance(value, str) else None
 
 
@@ -262,143 +253,4 @@ def _invalid(record: Any, error: ValidationError, sku: str | None) -> BadRow:
     return bad_row(record, first["msg"].removeprefix("Value error, ")[:300], where, sku)
 
 
-# Reading one field --------------------------------------------------------------------------------------------
-
-
-def compile_reading(field: str, reading: Reading, config: Mapping[str, Any]) -> Getter:
-    """A function from a record to the value of `field`; empty text counts as nothing."""
-    convert = _conversion(field, reading) or _text
-    if reading.config is not None:
-        fixed = convert(config.get(reading.config)) if config.get(reading.config) is not None else reading.default
-        return lambda _record: fixed
-    if not reading.paths:
-        constant = reading.const
-        return lambda _record: constant
-    default = reading.default
-    getters = [compile_path(path) for path in reading.paths]
-    if len(getters) == 1:
-        only = getters[0]
-
-        def single(record: Any) -> Any:
-            raw = only(record)
-            if raw is None or raw == "":
-                return default
-            return convert(raw)
-
-        return single
-
-    def first(record: Any) -> Any:
-        for get in getters:
-            raw = get(record)
-            if raw is not None and raw != "":
-                return convert(raw)
-        return default
-
-    return first
-
-
-def _conversion(field: str, reading: Reading) -> Convert | None:
-    """What turns a raw value into ours, or None when text may stay as it is."""
-    steps: list[Convert] = []
-    if reading.join is not None:
-        glue = reading.join
-        steps.append(lambda raw: glue.join(str(part) for part in raw if part) if isinstance(raw, list) else raw)
-    if reading.table:
-        table = {str(key): value for key, value in reading.table.items()}
-        steps.append(lambda raw: _looked_up(field, table, raw))
-    if reading.scale:
-        scale = reading.scale
-        steps.append(lambda raw: _minor(raw, scale))
-    if reading.html:
-        steps.append(plain_text)
-    limit = _LIMITS.get(field)
-    if limit is not None:
-        most = limit
-        steps.append(lambda raw: raw[:most] if raw.__class__ is str else raw)
-    shape = _SHAPES.get(field)
-    if shape is not None:
-        steps.append(shape)
-    elif steps:
-        steps.append(_text)
-    if not steps:
-        return None
-    if len(steps) == 1:
-        return steps[0]
-
-    def run(raw: Any) -> Any:
-        for step in steps:
-            raw = step(raw)
-            if raw is None:
-                return None
-        return raw
-
-    return run
-
-
-def _looked_up(field: str, table: Mapping[str, Any], raw: Any) -> Any:
-    key = raw if isinstance(raw, str) else str(raw).lower() if isinstance(raw, bool) else str(raw)
-    if key not in table:
-        raise UnknownValue(f"{field or 'value'}: {key[:80]!r} is not in the mapping's table")
-    return table[key]
-
-
-def _minor(raw: Any, scale: int) -> Decimal:
-    if isinstance(raw, bool) or not isinstance(raw, int | str):
-        raise ValueError("an amount in minor units must be a whole number")
-    try:
-        return Decimal(raw).scaleb(-scale)
-    except InvalidOperation:
-        raise ValueError(f"{str(raw)[:40]!r} is not an amount") from None
-
-
-def plain_text(raw: Any) -> Any:
-    """Text without tags and entities, with single spaces."""
-    if not isinstance(raw, str):
-        return raw
-    if "<" in raw:
-        raw = _TAG.sub(" ", raw)
-    if "&" in raw:
-        raw = html.unescape(raw)
-    return " ".join(raw.split()) or None
-
-
-def _text(raw: Any) -> Any:
-    """Numbers become their text; lists and objects are left for the validation to refuse."""
-    if type(raw) is int:
-        return str(raw)
-    return raw
-
-
-def _money(raw: Any) -> Any:
-    """Exact decimals: a JSON number is taken as it was written."""
-    if type(raw) is float or type(raw) is bool:  # a truth is no amount: its text is refused by name
-        return repr(raw)
-    return raw.strip().replace(",", "") if isinstance(raw, str) else raw
-
-
-def _count(raw: Any) -> Any:
-    """Whole numbers; below nothing is nothing (a vendor's own back-orders)."""
-    if isinstance(raw, bool):
-        raise ValueError("a count must be a number, not true or false")
-    if isinstance(raw, str):
-        raw = raw.strip()
-        if re.fullmatch(r"-?\d{1,12}(\.0+)?", raw):
-            raw = int(raw.partition(".")[0])
-    if type(raw) is float and raw == int(raw):
-        raw = int(raw)
-    return 0 if type(raw) is int and raw < 0 else raw
-
-
-def _same(raw: Any) -> Any:
-    return raw
-
-
-_SHAPES: dict[str, Convert] = {
-    "price": _money,
-    "shipping": _money,
-    "coupon": _money,
-    "on_hand": _count,
-    "version": _count,
-    "reported_at": _same,
-    "active": _same,
-}
+__all__ = ["STOCK_FIELDS", "Mapped", "Mapper", "UnknownValue", "bad_row", "compile_reading", "plain_text"]

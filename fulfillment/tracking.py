@@ -76,6 +76,8 @@ async def on_payload(tx: Tx, event: PayloadLanded) -> None:
         po = await orders.find_po(
             tx, connection_id=connection.id, po_number=update.po_number, vendor_order_no=update.vendor_order_no
         )
+        if update.status is ShipmentStatus.UNKNOWN and update.raw_status:
+            await connectors.note_drift(tx, connection.id, [f"order status={update.raw_status[:80]}"])
         if po is None:
             log.warning("update_of_unknown_order", connection_id=connection.id, raw_status=update.raw_status)
         else:

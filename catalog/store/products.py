@@ -115,7 +115,8 @@ async def changes_from(tx: Tx, seq: int, limit: int) -> list[asyncpg.Record]:
 
 _OFFER = """
 SELECT l.id AS listing_id, l.product_id, l.connection_id, f.vendor_id, f.vendor_name, l.vendor_sku, l.title, l.kind,
-  l.mode, l.price, l.currency, l.category, l.city, l.attributes->>'vendor_ref' AS vendor_ref, f.complete_at, f.promise_s
+  l.mode, l.price, l.currency, l.category, l.city, f.complete_at,
+  coalesce(l.attributes->>'vendor_ref', l.external_id) AS vendor_ref, f.promise_s
 """
 
 
