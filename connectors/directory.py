@@ -109,7 +109,8 @@ def check_settings(general: Manifest, config: Mapping[str, Any], secrets: Mappin
         for url in foreign_urls(described):
             check_url(url)
         at = "/config"
-        base.build(manifest.HOME / general.id, config, {})  # the connector's own look at its settings; calls nobody
+        hidden = {name: SecretStr(value) for name, value in secrets.items()}
+        base.build(manifest.HOME / general.id, config, hidden)  # the connector's own look at them; calls nobody
     except httpx.InvalidURL as error:
         raise _refused(f"the URL is not valid: {error}", at) from None
     except Misconfigured as error:

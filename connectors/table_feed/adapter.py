@@ -1,12 +1,15 @@
-"""Pulls a product table page by page. The file is landed whole, its digest taken, and read in bounded pieces on a
-thread; the cursor is the number of records done plus that digest, so a resumed pull continues in the same file
-or, when the vendor has published another one meanwhile, starts it from the top."""
+"""Pulls a product table page by page. A file is landed whole, its digest taken, and read in bounded pieces on a thread;
+the cursor is the number of records done plus that digest, so a resumed pull continues in the same file or, when the
+vendor has published another one meanwhile, starts it from the top.
+
+A source that lists changes alone (`scope: delta`) may be many files. They are read newest first and the newest word on
+each SKU counts, so that reading a file again, which clocks make necessary, turns nothing back."""
 
 from __future__ import annotations
 
-import asyncio
-import base64
-from collections.abc import AsyncIterator, Iterator, Mapping
+import contextlib
+import hashlib
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
@@ -15,18 +18,20 @@ import httpx
 from pydantic import SecretStr
 
 from connectors import base
-from connectors.contracts import BadRow, Cursor, Page
+from connectors.contracts import Cursor, Page
+from connectors.credentials import Draft
+from connectors.mailbox import Entry
 from connectors.manifest import Manifest
-from connectors.mapping import Mapped
 from connectors.table_feed.config import FeedConfig, feed_config
-from connectors.table_feed.fetch import Fetched, broken, fetch_file, fetch_url
-from connectors.table_feed.mapping import FeedMapper, header_names, missing_columns
-from connectors.tables import DEFAULT, Limits, Reading, Record, Spooled, records, take
-from hub.kernel.errors import Broken, Malformed, TooLarge
+from connectors.table_feed.credential import FeedCaller, feed_caller
+from connectors.table_feed.fetch import Fetched, broken, fetch_url
+from connectors.table_feed.files import OVERLAP, Files, time_of
+from connectors.table_feed.reading import Reader
+from connectors.tables import DEFAULT, Limits, Spooled
+from hub.kernel import clock
+from hub.kernel.errors import HubError, Malformed, Retry, TooLarge
 from hub.kernel.http import client
 from hub.kernel.settings import settings
-
-Prepared = tuple[Record, dict[str, str] | ValueError | None]
 
 
 class Adapter(base.Adapter):
@@ -43,175 +48,134 @@ class Adapter(base.Adapter):
         known: base.Known | None = None,
     ) -> None:
         super().__init__(manifest, config, secrets, http, connection_id=connection_id, known=known)
-        self.feed: FeedConfig = feed_config(self.config)
+        self.feed: FeedConfig = feed_config(self.described())
+        self.call: FeedCaller = feed_caller(manifest, self.config, self.secrets, http, connection_id)
+        self._files = Files(self.feed, self.config, self.secrets) if self.feed.file is not None else None
         self._http = http
         self._limits = Limits(total_bytes=min(DEFAULT.total_bytes, settings().vendor_response_limit_bytes))
 
+    def described(self) -> dict[str, Any]:
+        """The settings that say what the table is. Override to fix some of them."""
+        return self.config
+
     async def aclose(self) -> None:
-        """Close the HTTP client."""
+        """Close the HTTP client and the mailbox."""
         await super().aclose()
         if self._http is not None:
             await self._http.aclose()
+        if self._files is not None:
+            await self._files.aclose()
 
-    async def pull(self, since: Cursor | None) -> AsyncIterator[Page]:
+    async def pull(self, since: Cursor | None) -> AsyncGenerator[Page, None]:
         """Pages of listings. `since` None: everything; {"since": iso time} or a finished pull's cursor: everything
-        again if the file changed, otherwise one empty complete page; a saved page's cursor: from after that page.
-        Raises Broken for a file that cannot be read, also after the pages that could: `complete` says all of it."""
+        again if the file changed (what came after that time, of changes), otherwise one empty complete page; a saved
+        page's cursor: from after that page. Raises Broken for a file that cannot be read, also after the pages that
+        could: `complete` says all of it."""
         since = dict(since or {})
+        pages = self._changes(since) if self.feed.scope == "delta" and self._files else self._one(since)
+        async with contextlib.aclosing(pages):
+            async for page in pages:
+                yield page
+
+    async def _one(self, since: Cursor) -> AsyncGenerator[Page, None]:
+        """The pages of one file: the address's, or the newest."""
         fetched = await self._fetch(since)
         if fetched.spooled is None:
-            yield self._unchanged(fetched, since)
+            yield _nothing_new(fetched.sent_at, since)
             return
         with fetched.spooled as spooled:
             mark = {"digest": spooled.digest, "etag": fetched.etag, "last_modified": fetched.last_modified}
             same = since.get("digest") == spooled.digest
-            if same and since.get("done"):
-                yield self._unchanged(fetched, {**since, **mark})
+            if same and since.get("done") and not self.feed.chosen.timed:
+                yield _nothing_new(fetched.sent_at, {**since, **mark})
                 return
-            async for page in self._pages(spooled, fetched.sent_at, mark, since if same else {}):
-                yield page
+            resumed = since if same and not since.get("done") else {}
+            reader = self._reader(resumed, fetched.sent_at)
+            async with contextlib.aclosing(reader.pages(spooled, fetched.sent_at, mark, resumed)) as pages:
+                async for page in pages:
+                    yield page
+
+    async def _changes(self, since: Cursor) -> AsyncGenerator[Page, None]:
+        """The pages of all files of changes since then, newest first. A resumed pull reads what it has read before
+        only for the SKUs in it; when other files have come, it starts over."""
+        assert self._files is not None
+        now = clock.now()
+        entries = await self._files.changed(_moment(since), now)
+        done = int(since.get("file", 0))
+        resumed = since if since.get("files") == _names(entries[: done + 1]) and "row" in since else {}
+        begun = done if resumed else 0
+        reader = self._reader(resumed, now)
+        for position, entry in enumerate(entries):
+            with await self._read(entry) as spooled:
+                if position < begun:
+                    await reader.note(spooled)
+                    continue
+                mark: Cursor = {"file": position, "files": _names(entries[: position + 1]), **_since(since)}
+                here = resumed if position == begun else {}
+                last = position == len(entries) - 1
+                pages = reader.pages(spooled, time_of(entry, now), mark, here, last=last)
+                async with contextlib.aclosing(pages):
+                    async for page in pages:
+                        yield page
+        if not entries:
+            yield _nothing_new(now, _since(since))
+
+    def _reader(self, resumed: Cursor, now: datetime) -> Reader:
+        return Reader(self.feed, self._limits, self.known, now, usable=int(resumed.get("usable", 0)))
 
     async def _fetch(self, since: Cursor) -> Fetched:
-        if self.feed.file is not None:
-            return await fetch_file(self.feed.file, self._limits)
+        if self._files is not None:
+            started = clock.now()
+            return Fetched(await self._read(await self._files.newest(started)), started)
         assert self.feed.url is not None, "feed_config demands url or file"
+        url = self.feed.url
         if self._http is None:
             spec = self.manifest.http
             self._http = client(timeout_s=spec.timeout_s, connections=spec.concurrency)
-        headers = {**self._credentials(), **_conditions(since)}
+        conditions = {} if self.feed.chosen.timed else _conditions(since)
+
+        async def asked() -> Draft:
+            draft = Draft("GET", url, dict(conditions))
+            await self.call.lend(draft)
+            return draft
+
+        return await fetch_url(self._http, self.call.guard(), self.manifest.http, asked, self._limits)
+
+    async def _read(self, entry: Entry) -> Spooled:
+        """A file, landed behind the connection's brakes."""
+        assert self._files is not None
         guard = self.call.guard()
-        return await fetch_url(self._http, guard, self.manifest.http, self.feed.url, headers, self._limits)
-
-    def _credentials(self) -> dict[str, str]:
-        """A bearer token, or a user's password, or nothing: many feeds are public."""
-        token, password = self.secrets.get("token"), self.secrets.get("password")
-        if token is not None and token.get_secret_value():
-            return {"Authorization": f"Bearer {token.get_secret_value()}"}
-        if password is not None and password.get_secret_value():
-            pair = f"{self.config.get('user') or ''}:{password.get_secret_value()}"
-            return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode("ascii")}
-        return {}
-
-    def _unchanged(self, fetched: Fetched, since: Cursor) -> Page:
-        """The file is the one already read: nothing to say, and that is the whole answer."""
-        cursor = {**since, "done": fetched.sent_at.isoformat(), "unchanged": True}
-        return Page(cursor=cursor, captured_at=fetched.sent_at, complete=True)
-
-    async def _pages(self, spooled: Spooled, sent_at: datetime, mark: Cursor, since: Cursor) -> AsyncIterator[Page]:
-        mapper = FeedMapper(self.feed)
-        source = _source(spooled, self.feed, mapper, self._limits)
-        done = int(since.get("row", 0))
-        usable = int(since.get("usable", 0))
-        lost = str(since.get("lost", ""))  # why records in between cannot be seen
-        try:
-            batch = await asyncio.to_thread(_start, source, done, self.feed.page_rows)
-            if not done:
-                if not batch:
-                    raise Broken("the file holds a header and no rows", code="no_rows")
-                _check_columns(mapper, batch)
-            drift: set[str] = set()
-            while True:
-                following = await asyncio.to_thread(take, source, self.feed.page_rows) if batch else []
-                mapped, refused = await self._mapped(mapper, batch, sent_at)
-                usable += len(mapped.listings) + len(mapped.unchanged)
-                lost = lost or next((record.reason for record in batch if record.lost), "")
-                done = batch[-1].number if batch else done
-                last = not following
-                whole = last and not lost and usable > 0
-                cursor: Cursor = {**mark, "row": done, "usable": usable, "lost": lost}
-                if whole:
-                    cursor["done"] = sent_at.isoformat()
-                fresh, drift = mapped.drift - drift, drift | mapped.drift
-                yield Page.model_construct(
-                    listings=tuple(mapped.listings),
-                    digests=tuple(mapped.digests),
-                    unchanged=tuple(mapped.unchanged),
-                    slots=(),
-                    bad=(*refused, *mapped.bad),
-                    cursor=cursor,
-                    captured_at=sent_at,
-                    complete=whole,
-                    drift=tuple(sorted(fresh)),
-                )
-                if whole:
-                    return
-                if last:
-                    raise _incomplete(lost, done)
-                batch = following
-        except (Malformed, TooLarge) as error:
-            raise broken(error) from None
-
-    async def _mapped(self, mapper: FeedMapper, batch: list[Record], now: datetime) -> tuple[Mapped, list[BadRow]]:
-        """One page mapped on a thread; the hub is asked for the fingerprints it keeps in between."""
-        refused = [mapper.refused(record) for record in batch if record.reason]
-        prepared = await asyncio.to_thread(_prepare, mapper, batch, now)
-        known = None
-        if self.known is not None:
-            skus = [sku for _, fields in prepared if isinstance(fields, dict) and (sku := mapper.sku(fields))]
-            known = await self.known(skus)
-        return await asyncio.to_thread(mapper.page, prepared, known), refused
+        async with guard.seat(self.manifest.http.longest_wait_s):
+            try:
+                spooled = await self._files.read(entry, self._limits)
+            except (Malformed, TooLarge) as error:
+                raise broken(error) from None
+            except HubError as error:
+                if isinstance(error, Retry) and error.code != "file_changed":
+                    guard.failed()
+                raise
+            guard.succeeded()
+            return spooled
 
 
-def _source(spooled: Spooled, feed: FeedConfig, mapper: FeedMapper, limits: Limits) -> Iterator[Record]:
-    """The file's records; even the first look at it is put off until somebody takes one, on a thread."""
-    yield from records(
-        spooled,
-        Reading(
-            format=feed.format,
-            encoding=feed.encoding,
-            delimiter=feed.delimiter,
-            header=feed.header,
-            wanted=header_names(mapper),
-            sheet=feed.sheet,
-            record=feed.record,
-        ),
-        limits,
-    )
+def _nothing_new(sent_at: datetime, since: Cursor) -> Page:
+    """What there is was read already: nothing to say, and that is the whole answer."""
+    return Page(cursor={**since, "done": sent_at.isoformat(), "unchanged": True}, captured_at=sent_at, complete=True)
 
 
-def refused_and_mapped(spooled: Spooled, feed: FeedConfig, now: datetime, limits: Limits = DEFAULT) -> Mapped:
-    """A whole file at once, for uploads and tests: what a pull would page through. Blocks."""
-    mapper = FeedMapper(feed)
-    batch = list(_source(spooled, feed, mapper, limits))
-    mapped = mapper.page(_prepare(mapper, batch, now))
-    mapped.bad[:0] = [mapper.refused(record) for record in batch if record.reason]
-    return mapped
+def _names(entries: Sequence[Entry]) -> str:
+    """A fingerprint of files as they lie there."""
+    said = "\n".join(f"{entry.name}\t{entry.size}\t{entry.modified.isoformat()}" for entry in entries)
+    return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
-def _start(source: Iterator[Record], skip: int, count: int) -> list[Record]:
-    """The first `count` records after `skip` of them."""
-    for record in source:
-        if record.number > skip:
-            return [record, *take(source, count - 1)]
-    return []
+def _since(since: Cursor) -> Cursor:
+    return {"since": since["since"]} if since.get("since") else {}
 
 
-def _prepare(mapper: FeedMapper, batch: list[Record], now: datetime) -> list[Prepared]:
-    prepared: list[Prepared] = []
-    for record in batch:
-        if record.reason:
-            continue
-        try:
-            prepared.append((record, mapper.prepared(record, now)))
-        except ValueError as error:
-            prepared.append((record, error))
-    return prepared
-
-
-def _check_columns(mapper: FeedMapper, batch: list[Record]) -> None:
-    """A renamed column would make every row bad; say it once, in words, before anything is unlisted."""
-    trusted = [record for record in batch if not record.reason]
-    missing = missing_columns(mapper, trusted) if trusted else []
-    if missing:
-        have = ", ".join(list(trusted[0].fields)[:30])
-        raise Broken(f"the file lacks the column {'; '.join(missing)}; it has: {have}", code="missing_columns")
-
-
-def _incomplete(lost: str, rows: int) -> Broken:
-    """Why a file that was read to its end still does not count as read: what it did not show would be unlisted."""
-    if lost:
-        return Broken(f"rows of the file cannot be seen: {lost}", code="rows_lost")
-    return Broken(f"none of the file's {rows} rows could be used; the quarantine says why", code="no_usable_rows")
+def _moment(since: Cursor) -> datetime | None:
+    said = since.get("since") or since.get("done")
+    return datetime.fromisoformat(str(said)).astimezone(UTC) if said else None
 
 
 def _conditions(since: Cursor) -> dict[str, str]:
@@ -222,6 +186,6 @@ def _conditions(since: Cursor) -> dict[str, str]:
         if since.get("last_modified"):
             return {"If-Modified-Since": str(since["last_modified"])}
     if "row" not in since and since.get("since"):
-        when = datetime.fromisoformat(str(since["since"])).astimezone(UTC)
+        when = datetime.fromisoformat(str(since["since"])).astimezone(UTC) - OVERLAP
         return {"If-Modified-Since": format_datetime(when, usegmt=True)}
     return {}

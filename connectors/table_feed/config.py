@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from connectors.contracts import ListingIn
 from connectors.table_feed.presets import PRESETS, Preset
-from connectors.tables import Format
-from hub.kernel.errors import Misconfigured
+from connectors.tables import SHEET, Format
+from hub.kernel.errors import Fault, Misconfigured
 
 _FIELDS = frozenset(ListingIn.model_fields) - {"attributes"}
 
@@ -48,7 +48,11 @@ class FeedConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: str | None = None
-    file: str | None = None
+    file: str | None = None  # below the hub's feeds directory or, with `host`, on that SFTP server
+    host: str | None = None
+    newest_by: Literal["time", "name"] = "time"  # of the files that a pattern fits
+    rest_s: int = Field(5, ge=0, le=3600)  # a file younger than this may still be being written
+    scope: Literal["full", "delta"] = "full"
     format: Format = "auto"
     encoding: str | None = None
     delimiter: str | None = Field(None, min_length=1, max_length=1)
@@ -70,6 +74,10 @@ class FeedConfig(BaseModel):
     def _whole(self) -> FeedConfig:
         if (self.url is None) == (self.file is None):
             raise ValueError("give url or file, exactly one of them")
+        if self.host is not None and self.file is None:
+            raise ValueError("with host, file says which file it is (its last part may be a pattern)")
+        if is_pattern((self.file or "").rpartition("/")[0]):
+            raise ValueError("only the last part of file may be a pattern")
         if self.preset is not None and self.preset not in PRESETS:
             raise ValueError(f"there is no preset {self.preset!r}; there are {', '.join(PRESETS)}")
         if unknown := set(self.map) - _FIELDS:
@@ -83,13 +91,26 @@ class FeedConfig(BaseModel):
         return PRESETS[self.preset] if self.preset else Preset()
 
     @property
+    def tells_sheet(self) -> bool:
+        """Whether some field is read from the title of its worksheet."""
+        return any(SHEET in spec.sources for spec in (*self.map.values(), *self.attributes.values()))
+
+    @property
     def zone(self) -> ZoneInfo | None:
         return ZoneInfo(self.timezone) if self.timezone else None
 
 
+_ELSEWHERE = ("auth", "user", "port", "host_key", "root")  # of the credential and the mailbox
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a file's name may fit several files."""
+    return bool(set(name) & set("*?["))
+
+
 def feed_config(settings: dict[str, Any]) -> FeedConfig:
     """The checked settings, the preset's map below the connection's own. Raises Misconfigured with every mistake."""
-    raw = {name: value for name, value in settings.items() if value not in (None, "")}
+    raw = {name: value for name, value in settings.items() if value not in (None, "") and name not in _ELSEWHERE}
     preset = PRESETS.get(str(raw.get("preset", "")), Preset())
     base, own = dict(preset.map), dict(raw.get("map") or {})
     attributes = {**base.pop("attributes", {}), **_mapping(own.pop("attributes", {}))}
@@ -105,11 +126,12 @@ def feed_config(settings: dict[str, Any]) -> FeedConfig:
         config = FeedConfig.model_validate(raw)
         _ = config.zone
     except ValidationError as error:
-        found = "; ".join(
-            f"{'/'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg']}"
+        faults = tuple(
+            Fault("".join(f"/{part}" for part in ("config", *fault["loc"])), fault["msg"])
             for fault in error.errors(include_url=False, include_context=False, include_input=False)
         )
-        raise Misconfigured(f"the feed's settings are wrong: {found}", code="bad_config") from None
+        found = "; ".join(f"{fault.pointer.removeprefix('/config/')}: {fault.detail}" for fault in faults)
+        raise Misconfigured(f"the feed's settings are wrong: {found}", code="bad_config", faults=faults) from None
     except (KeyError, ValueError) as error:
         raise Misconfigured(f"the feed's timezone is not known: {error}", code="bad_config") from None
     return config

@@ -1,10 +1,10 @@
-"""Fetches a feed: a conditional GET behind the connection's brakes and the egress guard, or a file below the hub's
-feeds directory. What arrives is landed on disk whole before anything is read from it."""
+"""Fetches a feed from its address: a conditional GET behind the connection's brakes and the egress guard. What arrives
+is landed on disk whole before anything is read from it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,13 +12,13 @@ import httpx
 import tenacity
 
 from connectors.calling import retry_after
+from connectors.credentials import Draft
 from connectors.guards import Guard, jitter
 from connectors.manifest import Http
-from connectors.tables import Limits, Spooled, inside, land, land_file
+from connectors.tables import Limits, Spooled, land
 from hub.kernel import clock
 from hub.kernel.errors import Broken, HubError, Malformed, Misconfigured, Retry, TooLarge
 from hub.kernel.http import as_hub_error
-from hub.kernel.settings import settings
 
 LONGEST_DOWNLOAD_S = 900.0
 
@@ -33,11 +33,14 @@ class Fetched:
     last_modified: str | None = None
 
 
-async def fetch_url(
-    http: httpx.AsyncClient, guard: Guard, spec: Http, url: str, headers: Mapping[str, str], limits: Limits
-) -> Fetched:
-    """GET the feed, tried again while that may help. Raises Retry (outage, throttling, a broken-off transfer),
-    Misconfigured (401, 403, 404, redirects, refused addresses) or Broken (not a table)."""
+Asked = Callable[[], Awaitable[Draft]]
+"""Makes the request anew, with its credential."""
+
+
+async def fetch_url(http: httpx.AsyncClient, guard: Guard, spec: Http, asked: Asked, limits: Limits) -> Fetched:
+    """GET the feed, tried again while that may help; a token that is no longer taken is replaced once. Raises Retry
+    (outage, throttling, a broken-off transfer), Misconfigured (401, 403, 404, redirects, refused addresses) or Broken
+    (not a table)."""
 
     def wait(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -50,28 +53,28 @@ async def fetch_url(
     retrying = tenacity.AsyncRetrying(
         stop=tenacity.stop_after_attempt(spec.attempts), wait=wait, retry=again, reraise=True
     )
-    fetched: Fetched = await retrying(_once, http, guard, spec, url, headers, limits)
+    fetched: Fetched = await retrying(_with_fresh_token, http, guard, spec, asked, limits)
     return fetched
 
 
-async def fetch_file(name: str, limits: Limits) -> Fetched:
-    """Land a file below the hub's feeds directory (`<data_dir>/feeds`)."""
-    started = clock.now()
+async def _with_fresh_token(http: httpx.AsyncClient, guard: Guard, spec: Http, asked: Asked, limits: Limits) -> Fetched:
+    draft = await asked()
     try:
-        return Fetched(await land_file(inside(settings().data_dir / "feeds", name), limits), started)
-    except (Malformed, TooLarge) as error:
-        raise broken(error) from None
+        return await _once(http, guard, spec, draft, limits)
+    except Misconfigured as error:
+        if error.code != "vendor_denied" or draft.token is None or not guard.purse.drop(draft.token):
+            raise
+    return await _once(http, guard, spec, await asked(), limits)
 
 
-async def _once(
-    http: httpx.AsyncClient, guard: Guard, spec: Http, url: str, headers: Mapping[str, str], limits: Limits
-) -> Fetched:
+async def _once(http: httpx.AsyncClient, guard: Guard, spec: Http, draft: Draft, limits: Limits) -> Fetched:
     # gzip alone: its end mark shows a cut transfer, and one decompressor with caps serves transfer and .gz files
-    sending = {**spec.headers, **headers, "Accept-Encoding": "gzip"}
+    sending = {**spec.headers, **draft.headers, "Accept-Encoding": "gzip"}
     async with guard.seat(spec.longest_wait_s):
-        sent_at = clock.now()
+        sent_at, started = clock.now(), time.monotonic()
         try:
-            response = await http.send(http.build_request("GET", url, headers=sending), stream=True)
+            target = httpx.URL(draft.url).copy_merge_params(draft.query) if draft.query else draft.url
+            response = await http.send(http.build_request("GET", target, headers=sending), auth=draft.auth, stream=True)
             try:
                 fetched = await _answer(response, guard, sent_at, limits)
             finally:
@@ -84,7 +87,7 @@ async def _once(
         except Exception as error:
             meaning = as_hub_error(error)
             if isinstance(meaning, Retry):
-                guard.failed()
+                guard.failed(time.monotonic() - started)
             raise meaning from None  # the original may carry the URL with its secrets
     return fetched
 
@@ -148,4 +151,4 @@ def broken(error: HubError) -> Broken:
     return Broken(error.detail, code=error.code, facts=error.facts)
 
 
-__all__ = ["Fetched", "broken", "fetch_file", "fetch_url"]
+__all__ = ["Fetched", "broken", "fetch_url"]

@@ -11,8 +11,8 @@ from connectors.base import Adapter as AnyAdapter
 from connectors.kit import FixtureCheck, SystemKit
 from connectors.mapping import Mapped
 from connectors.sandbox_kit import Faults, Sandbox
-from connectors.table_feed.adapter import refused_and_mapped
 from connectors.table_feed.config import feed_config
+from connectors.table_feed.reading import refused_and_mapped
 from connectors.table_feed.sandbox import FeedSandbox
 from connectors.tables import land
 

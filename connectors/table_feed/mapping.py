@@ -20,13 +20,14 @@ from connectors.contracts import BadRow, ListingIn, StockFigure
 from connectors.mapping import Mapped, bad_row, plain_text
 from connectors.table_feed import values
 from connectors.table_feed.config import ColumnSpec, FeedConfig
-from connectors.tables import Record
+from connectors.tables import SHEET, Record
 from hub.kernel.types import Level
 
 _STOCK = ("on_hand", "level", "location", "version", "reported_at")
-_AMOUNTS = ("price", "shipping", "coupon")
+_AMOUNTS = ("price", "market_price", "shipping", "coupon")
 _LONGEST = {"title": 500, "title_en": 500, "description": 4000, "category": 120, "brand": 120, "pack": 120}
 _NUMBERED = re.compile(r"\[\d+\]$")
+_TOLD_APART = re.compile(r"(.+)\[@([^=\]]+)=.*\]")  # price[@type=net]: one of equals, by an attribute
 _listing = ListingIn.__pydantic_validator__.validate_python
 
 Fields = Mapping[str, str]
@@ -50,7 +51,9 @@ class FeedMapper:
             config.chosen.reads
         )
         self._patterns = [re.compile(fnmatch.translate(pattern)) for pattern in config.ignore]
-        self._ignored: set[str] = set(self.columns)  # grows: a column is judged once
+        apart = [found for column in self.columns if (found := _TOLD_APART.fullmatch(column))]
+        self._equals = {name for found in apart for name in (found[1], f"{found[1]}@{found[2]}")}
+        self._ignored: set[str] = {*self.columns, SHEET}  # grows: a column is judged once
         self._salt = hashlib.blake2b(config.model_dump_json().encode(), digest_size=16).digest()
         self._currency_mapped = "currency" in config.map and bool(config.map["currency"].sources)
         self._base: dict[str, Any] = {"kind": config.kind, "mode": config.mode, "currency": config.currency}
@@ -180,7 +183,7 @@ class FeedMapper:
             return
         for name in fields.keys() - self._ignored:
             bare = _NUMBERED.sub("", name)
-            if bare in self.columns or any(pattern.match(bare) for pattern in self._patterns):
+            if bare in self.columns or bare in self._equals or any(pattern.match(bare) for pattern in self._patterns):
                 self._ignored.add(name)
             else:
                 drift.add(name[:200])

@@ -26,6 +26,7 @@ class Preset:
     prepare: Prepare | None = None
     reads: tuple[str, ...] = ()  # columns that `prepare` looks at
     record: str | None = None
+    timed: bool = False  # what a row says depends on the time: the same file says something else tomorrow
 
 
 _AVAILABILITY = {  # only what can be delivered now counts as stock; the vendor's own word stays in the attributes

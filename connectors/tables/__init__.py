@@ -2,20 +2,19 @@
 common in China and beyond, streaming and within hard caps. They know files, not listings."""
 
 from connectors.tables.limits import DEFAULT, Limits
-from connectors.tables.reader import Format, Reading, records, take
+from connectors.tables.reader import SHEET, Format, Reading, records, take
 from connectors.tables.records import Record, plain
-from connectors.tables.spool import Spooled, inside, land, land_file
+from connectors.tables.spool import Spooled, land
 
 __all__ = [
     "DEFAULT",
+    "SHEET",
     "Format",
     "Limits",
     "Reading",
     "Record",
     "Spooled",
-    "inside",
     "land",
-    "land_file",
     "plain",
     "records",
     "take",

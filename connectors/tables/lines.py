@@ -15,7 +15,17 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON value")
 
 
-_decoder = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=_no_constant)
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """One word on each key: a price that is said twice is not known."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"an object says {twice[:80]!r} twice")
+    return made
+
+
+_decoder = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=_no_constant, object_pairs_hook=_object)
 
 
 def records(text: io.TextIOWrapper, limits: Limits) -> Iterator[Record]:
@@ -41,7 +51,10 @@ def records(text: io.TextIOWrapper, limits: Limits) -> Iterator[Record]:
             yield Record(number, {"line": line[:2000]}, "the line is not a JSON object")
             continue
         fields: dict[str, str] = {}
-        reason = _flatten(value, "", fields, 0, limits)
+        try:
+            reason = _flatten(value, "", fields, 0, limits)
+        except RecursionError:  # a list of lists of lists
+            reason = f"the object is nested more than {limits.depth} levels deep"
         yield Record(number, fields, reason or trouble(fields.values(), limits))
 
 

@@ -68,11 +68,14 @@ def parse(
 class _Items:
     """Collects the leaf elements below each record element; knows nothing of files."""
 
-    def __init__(self, record: str | None, limits: Limits) -> None:
+    def __init__(self, record: str | None, limits: Limits, told_apart: frozenset[str] = frozenset()) -> None:
         self.done: deque[dict[str, str]] = deque()
-        self._record = record
+        self._record = tuple(record.strip("/").split("/")) if record else ()
+        self._from_root = bool(record) and str(record).startswith("/")
         self._limits = limits
+        self._told_apart = told_apart
         self._path: list[str] = []
+        self._attributes: list[Attributes] = []  # of the elements we are in, while we are in a record
         self._texts: list[str] = []
         self._at: int | None = None  # depth of the record element we are in
         self._fields: dict[str, str] = {}
@@ -86,9 +89,11 @@ class _Items:
             raise too_large(f"the XML is nested more than {self._limits.depth} levels deep", "xml_too_deep")
         if self._at is None and self._is_record(local):
             self._at, self._fields, self._size = len(self._path), {}, 0
-        elif self._at is not None:
-            for key, value in attributes.items():
-                self._put(f"{self._name()}@{key.rpartition('}')[2]}", value)
+        if self._at is not None:
+            own = {key.rpartition("}")[2]: value for key, value in attributes.items()}
+            for key, value in own.items():
+                self._put(f"{self._name()}@{key}", value)
+            self._attributes.append(own)
         self._texts.clear()
         self._leaf = True
 
@@ -106,12 +111,25 @@ class _Items:
                 value = "".join(self._texts).strip()
                 if value or self._leaf:  # an empty leaf keeps its place among its equals
                     self._put(self._name(), value)
+                    self._tell_apart(value)
+            self._attributes.pop()
         self._leaf = False
         self._texts.clear()
         self._path.pop()
 
     def _is_record(self, local: str) -> bool:
-        return local == self._record if self._record else local in ("item", "entry")
+        if not self._record:
+            return local in ("item", "entry")
+        if local != self._record[-1] or (self._from_root and len(self._path) != len(self._record)):
+            return False
+        return tuple(self._path[-len(self._record) :]) == self._record
+
+    def _tell_apart(self, value: str) -> None:
+        """Equals that differ in an attribute, such as `<price type="net">`, by the names that a mapping asks for."""
+        for key, said in self._attributes[-1].items() if self._told_apart else ():
+            name = f"{self._name()}[@{key}={said}]"
+            if name in self._told_apart and name not in self._fields:
+                self._put(name, value)
 
     def _name(self) -> str:
         return ".".join(self._path[self._at :])
@@ -135,11 +153,18 @@ class _Items:
 
 
 def records(
-    file: IO[bytes], limits: Limits, *, record: str | None = None, encoding: str | None = None
+    file: IO[bytes],
+    limits: Limits,
+    *,
+    record: str | None = None,
+    encoding: str | None = None,
+    wanted: frozenset[str] = frozenset(),
 ) -> Iterator[Record]:
-    """Records of an XML feed: each `item` or `entry` (or `record`) with its leaf elements by local name, nested
-    ones dotted (`shipping.price`), repeated ones numbered (`additional_image_link[2]`), attributes as `name@key`."""
-    items = _Items(record, limits)
+    """Records of an XML feed: each `item` or `entry` with its leaf elements by local name, nested ones dotted
+    (`shipping.price`), repeated ones numbered (`additional_image_link[2]`), attributes as `name@key`, the record's own
+    as `@key`. `record` is another element's name, or its path: `products/product` anywhere, `/shop/products/product`
+    from the root. `wanted` names such as `price[@type=net]` pick one of equals by an attribute."""
+    items = _Items(record, limits, frozenset(name for name in wanted if "[@" in name))
     number = 0
     for _ in parse(_chunks(file, encoding), start=items.start, end=items.end, text=items.text, limits=limits):
         while items.done:

@@ -12,7 +12,9 @@ from connectors.tables import delimited, lines, markup, sheet, text
 from connectors.tables.limits import DEFAULT, Limits, too_large, unreadable
 from connectors.tables.records import Header, Record, named
 from connectors.tables.spool import Spooled
+from hub.kernel.errors import Malformed
 
+SHEET = "=sheet"  # the column that holds the title of a record's worksheet
 Format = Literal["auto", "csv", "tsv", "xlsx", "xml", "jsonl"]
 
 
@@ -25,8 +27,8 @@ class Reading:
     delimiter: str | None = None
     header: bool = True
     wanted: frozenset[str] = field(default_factory=frozenset)  # column names that identify the header row
-    sheet: str | None = None
-    record: str | None = None  # local name of the XML element that is a record
+    sheet: str | None = None  # one worksheet, or several: see connectors.tables.sheet
+    record: str | None = None  # name or path of the XML element that is a record
 
 
 def records(spooled: Spooled, reading: Reading, limits: Limits = DEFAULT) -> Iterator[Record]:
@@ -43,10 +45,33 @@ def records(spooled: Spooled, reading: Reading, limits: Limits = DEFAULT) -> Ite
         if not head.startswith(b"PK"):
             _refuse_html(spooled)
             raise unreadable("the file is not an XLSX workbook", "bad_xlsx")
-        return named(sheet.rows(file, limits, reading.sheet), Header(reading.wanted, reading.header), limits)
+        return _workbook_records(spooled, reading, limits)
     if head.startswith(b"\xd0\xcf\x11\xe0"):
         raise unreadable("the file is an old .xls or a protected workbook; save it as .xlsx or CSV", "old_xls")
     return _text_records(spooled, reading, limits)
+
+
+def _workbook_records(spooled: Spooled, reading: Reading, limits: Limits) -> Iterator[Record]:
+    """The records of the chosen sheets one after the other, each below its own header. Empty sheets are passed over
+    unless all are. Where SHEET is wanted, each record says there which sheet it stands in."""
+    number, empty = 0, True
+    for title, grid in sheet.sheets(spooled.file, limits, reading.sheet):
+        try:
+            for record in named(grid, Header(reading.wanted - {SHEET}, reading.header), limits):
+                number, empty = number + 1, False
+                if number > limits.rows:
+                    raise too_large(f"the workbook has more than {limits.rows} rows", "too_many_rows")
+                record.number = number
+                if SHEET in reading.wanted:
+                    record.fields[SHEET] = title
+                yield record
+        except Malformed as error:
+            if error.code == "no_rows":
+                continue
+            raise unreadable(f"sheet {title[:40]!r}: {error.detail}", error.code or "bad_xlsx") from None
+        empty = False  # it has a header at least
+    if empty:
+        raise unreadable("the file has no rows", "no_rows")
 
 
 def _text_records(spooled: Spooled, reading: Reading, limits: Limits) -> Iterator[Record]:
@@ -62,7 +87,7 @@ def _text_records(spooled: Spooled, reading: Reading, limits: Limits) -> Iterato
     if kind == "xml":
         if shape != "xml":
             raise unreadable("the file is not XML", "wrong_format")
-        return markup.records(file, limits, record=reading.record, encoding=reading.encoding)
+        return markup.records(file, limits, record=reading.record, encoding=reading.encoding, wanted=reading.wanted)
     if shape == "xml":
         raise unreadable(f"the file is XML, not {kind}", "wrong_format")
     encoding = text.encoding_of(file, reading.encoding)

@@ -4,6 +4,8 @@ a made-up dimension pads every row) and builds its tables before any cap can spe
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import posixpath
 import re
 import zipfile
@@ -23,15 +25,23 @@ _FIFTEEN = Context(prec=15)  # the digits a spreadsheet keeps; 19.89999999999999
 _BUILT_IN_DATES = frozenset([*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)])
 
 
-def rows(file: IO[bytes], limits: Limits, sheet: str | None = None) -> Iterator[Row]:
-    """The rows of one worksheet (by name; the first visible one without). Raises Malformed for what is no
-    workbook, TooLarge past a cap."""
+def sheets(file: IO[bytes], limits: Limits, wanted: str | None = None) -> Iterator[tuple[str, Iterator[Row]]]:
+    """The titles and rows of the worksheets that `wanted` names: one title, or several titles or patterns (`*` is every
+    visible sheet) with commas between; the first visible sheet without. Take the rows of one before the next. Raises
+    Malformed for what is no workbook and for a title or pattern that fits no sheet, TooLarge past a cap."""
     _check_directory(file, limits)
+    with _damage_told(), zipfile.ZipFile(file) as archive:
+        _check_entries(archive, limits)
+        book = _Workbook(archive, limits)
+        for title, path in book.chosen(wanted):
+            yield title, _rows(book, path, limits)
+
+
+@contextlib.contextmanager
+def _damage_told() -> Iterator[None]:
+    """What the unpacker says of a damaged archive, as a refusal."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            _check_entries(archive, limits)
-            book = _Workbook(archive, limits)
-            yield from _rows(book, book.path_of(sheet), limits)
+        yield
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
         raise unreadable(f"the XLSX archive is damaged: {error}", "bad_xlsx") from error
 
@@ -85,15 +95,28 @@ class _Workbook:
         self._read_strings(self._parts.get("sharedStrings"))
         self._read_styles(self._parts.get("styles"))
 
-    def path_of(self, name: str | None) -> str:
-        """The part that holds the sheet; raises Malformed when the workbook has none of that name."""
-        for title, relation, visible in self._sheets:
-            if title == name or (name is None and visible):
-                path = self._targets.get(relation, "")
-                if path in self.archive.NameToInfo:
-                    return path
-        have = ", ".join(title for title, _, _ in self._sheets[:20])
-        raise unreadable(f"the workbook has no sheet {name or 'to read'}; it has: {have}", "no_sheet")
+    def chosen(self, wanted: str | None) -> list[tuple[str, str]]:
+        """Titles and parts of the sheets wanted, in the workbook's order; raises Malformed for one it does not have."""
+        there = [
+            (title, self._targets.get(relation, ""), visible)
+            for title, relation, visible in self._sheets
+            if self._targets.get(relation, "") in self.archive.NameToInfo
+        ]
+        exact = [(title, path) for title, path, visible in there if title == wanted or (wanted is None and visible)]
+        if exact:
+            return exact[:1]
+        found: dict[str, str] = {}
+        for name in (part.strip() for part in (wanted or "").split(",")):
+            fits = [
+                (title, path)
+                for title, path, visible in there
+                if title == name or (visible and fnmatch.fnmatchcase(title, name))
+            ]
+            if not fits:
+                have = ", ".join(title for title, _, _ in self._sheets[:20])
+                raise unreadable(f"the workbook has no sheet {name or 'to read'}; it has: {have}", "no_sheet")
+            found.update(fits)
+        return [(title, path) for title, path, _ in there if found.get(title) == path]
 
     def chunks(self, path: str) -> Iterator[bytes | str]:
         with self.archive.open(path) as part:
@@ -300,6 +323,7 @@ def _date(raw: str, epoch: datetime) -> str:
 
 def _rows(book: _Workbook, path: str, limits: Limits) -> Iterator[Row]:
     sheet = _Sheet(book, limits)
-    for _ in parse(book.chunks(path), start=sheet.start, end=sheet.end, text=sheet.text, limits=limits):
-        while sheet.done:
-            yield sheet.done.popleft()
+    with _damage_told():  # the rows are read by whoever takes them, outside of `sheets`
+        for _ in parse(book.chunks(path), start=sheet.start, end=sheet.end, text=sheet.text, limits=limits):
+            while sheet.done:
+                yield sheet.done.popleft()

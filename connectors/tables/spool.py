@@ -5,17 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import stat
 import tempfile
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 from connectors.tables.limits import DEFAULT, MIB, Limits, too_large, unreadable
-from hub.kernel.errors import Misconfigured
 
 _GZIP = b"\x1f\x8b"
 _IN_MEMORY = 2 * MIB
@@ -147,31 +144,3 @@ async def land(chunks: AsyncIterator[bytes], limits: Limits = DEFAULT) -> Spoole
     except BaseException:
         file.close()
         raise
-
-
-async def land_file(path: Path, limits: Limits = DEFAULT) -> Spooled:
-    """Land a local file that `inside` has cleared."""
-
-    async def chunks() -> AsyncIterator[bytes]:
-        with path.open("rb") as file:
-            while chunk := await asyncio.to_thread(file.read, MIB):
-                yield chunk
-
-    return await land(chunks(), limits)
-
-
-def inside(directory: Path, name: str) -> Path:
-    """The regular file `name` below `directory`. Raises Misconfigured for anything else: absolute paths, `..`,
-    links that lead out, directories, devices, missing files."""
-    refused = Misconfigured(f"{name!r} is not a file below the hub's feeds directory", code="bad_feed_path")
-    if not name or "\x00" in name or Path(name).is_absolute():
-        raise refused
-    try:
-        root = directory.resolve(strict=True)
-        path = (root / name).resolve(strict=True)
-        mode = path.stat().st_mode
-    except (OSError, RuntimeError) as error:
-        raise refused from error
-    if not path.is_relative_to(root) or not stat.S_ISREG(mode):
-        raise refused
-    return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import gzip
+import hashlib
 import io
 import json
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.tables import Limits, Reading, Record, inside, land, land_file, records
+from connectors.tables import SHEET, Limits, Reading, Record, land, records
 from hub.kernel.errors import Malformed, Misconfigured, TooLarge
 
 
@@ -212,6 +213,19 @@ def test_json_lines_that_are_not_objects_cost_themselves_alone() -> None:
     assert read(b'{"a": 1}\n{"a": ')[1].lost  # cut within the last line
 
 
+def test_a_json_line_that_says_a_key_twice_is_not_believed() -> None:
+    found = read(b'{"sku": "A", "price": 1, "price": 999}\n{"a": {"b": 1, "b": 1}}\n{"a": {"b": 1}, "b": 1}\n')
+    assert ["twice" in record.reason for record in found] == [True, True, False]
+
+
+def test_a_json_line_nested_beyond_measure_costs_itself_alone() -> None:
+    for depth in (42, 600, 900, 5_000, 100_000):
+        objects, lists = b'{"a":' * depth + b"1" + b"}" * depth, b'{"a":' + b"[" * depth + b"]" * depth + b"}"
+        found = read(objects + b'\n{"a": 1}\n' + lists + b'\n{"a": 2}\n')
+        assert [bool(record.reason) for record in found[:2]] == [True, False]
+        assert found[3].fields == {"a": "2"}
+
+
 FEED = """<?xml version="1.0" encoding="%s"?>
 <rss xmlns:g="http://base.google.com/ns/1.0"><channel><title>店</title>
 <item><g:id>A&amp;1</g:id><title><![CDATA[口罩 <50>]]></title>
@@ -246,6 +260,30 @@ def test_truncated_and_malformed_xml_are_refused() -> None:
     assert bad.value.code == "bad_xml"
     with pytest.raises(Malformed):
         read((FEED % "gbk").encode("utf-8")[:-3] + b"\xff\xff")
+
+
+CATALOGUE = b"""<shop><info><product>not for sale</product></info><products>
+<product id="A" active="1"><name>x</name><price type="net">1.00</price><price>1.10</price>
+<price type="gross">1.19</price>
+<param name="colour">red</param></product>
+<product id="B"><name>y</name><price type="gross">2.38</price><product>inner</product></product></products></shop>"""
+
+
+def test_a_record_is_named_by_its_path_and_its_own_attributes_are_read() -> None:
+    for path in ("products/product", "/shop/products/product", "shop/products/product"):
+        found = fields(CATALOGUE, record=path)
+        assert [(record["@id"], record["name"]) for record in found] == [("A", "x"), ("B", "y")]
+    assert found[1]["product"] == "inner"
+    for path in ("/products/product", "shop/product", "/product"):
+        assert read(CATALOGUE, record=path) == []
+
+
+def test_equals_are_told_apart_by_an_attribute() -> None:
+    wanted = ["price[@type=gross]", "price[@type=net]", "param[@name=colour]"]
+    first, second = fields(CATALOGUE, record="products/product", wanted=wanted)
+    assert [first.get(name) for name in wanted] == ["1.19", "1.00", "red"]
+    assert [second.get(name) for name in wanted] == ["2.38", None, None]
+    assert (first["price"], first["price[2]"], first["price[3]"]) == ("1.00", "1.10", "1.19")
 
 
 def workbook(rows: list[list[Any]], name: str = "商品") -> bytes:
@@ -294,6 +332,43 @@ def test_a_worksheet_is_chosen_by_name_and_hidden_ones_are_not_the_default() -> 
         read(data, sheet="nowhere")
 
 
+def sheets(**tables: list[list[Any]]) -> bytes:
+    book = openpyxl.Workbook()
+    assert book.active is not None
+    book.remove(book.active)
+    for title, rows in tables.items():
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+def test_several_worksheets_are_one_table_each_below_its_own_header() -> None:
+    data = sheets(
+        a=[["sku", "price"], ["A", 1], ["B", 2]], leer=[], b=[["Liste"], ["price", "sku"], [3, "C"]], notes=[["hello"]]
+    )
+    found = read(data, sheet="a, b", wanted=["sku", "price", SHEET])
+    assert [record.number for record in found] == [1, 2, 3]
+    assert [(r.fields["sku"], r.fields["price"], r.fields[SHEET]) for r in found] == [
+        ("A", "1", "a"), ("B", "2", "a"), ("C", "3", "b")
+    ]  # fmt: skip
+    assert [record.fields["sku"] for record in read(data, sheet="[ab]*,leer", wanted=["sku"])] == ["A", "B", "C"]
+    with pytest.raises(Malformed, match="sheet 'notes': no header row"):
+        read(data, sheet="*", wanted=["sku"])
+    with pytest.raises(Malformed, match="no sheet c; it has: a, leer, b, notes"):
+        read(data, sheet="a,c", wanted=["sku"])
+    with pytest.raises(Malformed, match="no rows"):
+        read(data, sheet="leer", wanted=["sku"])
+    with pytest.raises(TooLarge, match="more than 2 rows"):
+        read(data, Limits(rows=2), sheet="a,b", wanted=["sku"])
+
+
+def test_a_worksheet_whose_title_holds_a_comma_is_found() -> None:
+    assert fields(sheets(**{"a, b": [["sku"], ["A"]], "a": [["sku"], ["X"]]}), sheet="a, b") == [{"sku": "A"}]
+
+
 def test_formulas_are_never_evaluated() -> None:
     evil = '=HYPERLINK("http://evil.example","x")'
     assert fields(f'sku,name\nA,"{evil.replace(chr(34), chr(34) * 2)}"\n'.encode()) == [{"sku": "A", "name": evil}]
@@ -328,27 +403,8 @@ def test_caps_on_rows_and_cells() -> None:
     assert "longer than 32767" in found[0].reason and not found[1].reason
 
 
-def test_local_files_outside_the_feeds_directory_are_out_of_reach(tmp_path: Path) -> None:
-    feeds = tmp_path / "feeds"
-    (feeds / "deep").mkdir(parents=True)
-    (feeds / "deep" / "ok.csv").write_text(TABLE)
-    (tmp_path / "secret.csv").write_text(TABLE)
-    (feeds / "link.csv").symlink_to(tmp_path / "secret.csv")
-    assert inside(feeds, "deep/ok.csv") == feeds / "deep" / "ok.csv"
-    for name in (
-        "../secret.csv", "deep/../../secret.csv", str(tmp_path / "secret.csv"), "link.csv", "deep", "none.csv", "",
-        "a\0b", "/dev/zero", "../../../../etc/passwd",
-    ):  # fmt: skip
-        with pytest.raises(Misconfigured):
-            inside(feeds, name)
-
-
-async def test_landing_a_file_knows_its_digest(tmp_path: Path) -> None:
-    import hashlib
-
-    path = tmp_path / "a.csv.gz"
-    path.write_bytes(gzip.compress(TABLE.encode()))
-    with await land_file(path) as spooled:
+async def test_landing_a_file_knows_its_digest() -> None:
+    with await land(_chunks(gzip.compress(TABLE.encode()))) as spooled:
         assert spooled.digest == hashlib.sha256(TABLE.encode()).hexdigest()
         assert spooled.size == len(TABLE.encode())
 
