@@ -29,13 +29,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 import structlog
 
 from connectors import store
 from connectors.base import Known
-from connectors.contracts import RAW_LIMIT, BadRow, Quarantined
+from connectors.contracts import RAW_LIMIT, BadRow, ListingIn, Quarantined
 from connectors.directory import (
+    adapter_of,
     add_connection,
     add_vendor,
     capabilities,
@@ -48,6 +50,7 @@ from connectors.directory import (
     vendor_name,
 )
 from connectors.inbox import Landing, forget_old, land_push, landed
+from connectors.protocol import Remaps
 from connectors.runs import (
     Due,
     Run,
@@ -69,7 +72,7 @@ from connectors.trial import (
 )
 from hub.kernel import tasks
 from hub.kernel.db import Tx
-from hub.kernel.errors import NotFound
+from hub.kernel.errors import NotFound, Rejected
 
 log = structlog.get_logger()
 
@@ -90,6 +93,37 @@ async def quarantine(tx: Tx, connection_id: int, run_id: int | None, bad: Sequen
         rows[mark] = (row.reason[:500].replace("\x00", "\ufffd"), row.pointer[:300], sku, clean, mark)
     await store.add_quarantine(tx, connection_id, run_id, sorted(rows.values(), key=lambda r: r[4]))
     tx.emit(Quarantined(connection_id=connection_id, run_id=run_id, rows=len(bad)))
+
+
+async def replayable(
+    tx: Tx, connection_id: int, ids: Sequence[int] | None, reason: str | None, after: int = 0, limit: int = 500
+) -> tuple[list[tuple[int, datetime]], Sequence[ListingIn | BadRow]]:
+    """Open quarantine rows of a connection, mapped once more: (id, when it was last seen) and the result of each, in
+    order. Raises NotFound, and Rejected for a connector that cannot map a kept record again."""
+    row = await store.connection(tx, connection_id)
+    if row is None:
+        raise NotFound("there is no such connection", code="no_connection")
+    adapter = adapter_of(row)
+    if not isinstance(adapter, Remaps):
+        raise Rejected("this connector's rows cannot be mapped again; pull again instead", code="no_replay")
+    kept = await store.open_quarantine(tx, connection_id, ids, reason, after, limit)
+    return [(row["id"], row["last_seen_at"]) for row in kept], adapter.remap([row["raw"] for row in kept])
+
+
+async def settle_quarantine(
+    tx: Tx, landed: Sequence[int], refused: Sequence[tuple[int, BadRow]] = (), *, discarded: str | None = None
+) -> None:
+    """Close quarantine rows that landed (or were discarded, with why), and say what is wrong with the others now."""
+    if landed:
+        await store.settle_quarantine(tx, landed, "discarded" if discarded else "replayed", discarded)
+    if refused:
+        said = [(row_id, bad.reason[:500].replace("\x00", "\ufffd"), bad.pointer[:300]) for row_id, bad in refused]
+        await store.refuse_again(tx, said)
+
+
+async def open_quarantine(tx: Tx, connection_id: int, ids: Sequence[int] | None, reason: str | None) -> list[int]:
+    """Ids of a connection's rows that are not settled, at most 10,000, locked."""
+    return [row["id"] for row in await store.open_quarantine(tx, connection_id, ids, reason, 0, 10_000)]
 
 
 async def quarantine_counts(tx: Tx) -> dict[int, dict[str, int]]:
@@ -148,14 +182,17 @@ __all__ = [
     "next_sync_kind",
     "note_drift",
     "open_connector",
+    "open_quarantine",
     "preview",
     "preview_connection",
     "quarantine",
     "quarantine_counts",
     "release_run",
+    "replayable",
     "rotate_secrets",
     "save_progress",
     "set_status",
+    "settle_quarantine",
     "start_run",
     "sync_now",
     "try_connection",

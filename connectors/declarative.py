@@ -13,11 +13,13 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from connectors import jsonio
 from connectors.base import Adapter
 from connectors.calling import OutOfStock, Refused
 from connectors.contracts import (
     BadRow,
     Cursor,
+    ListingIn,
     OrderUpdate,
     Page,
     PurchaseOrder,
@@ -72,6 +74,25 @@ class PullsByManifest(Adapter):
                 fresh = mapped.drift - drift
                 drift |= fresh
                 yield page_of(mapped, got, bad, fresh)
+
+    def remap(self, raws: Sequence[str]) -> list[ListingIn | BadRow]:
+        """Refused records mapped once more, with the map as it is now."""
+        results: list[ListingIn | BadRow] = []
+        for raw in raws:
+            try:
+                record = self.again(jsonio.loads(raw.encode(), self.manifest.http.max_depth))
+            except ValueError as error:
+                results.append(
+                    BadRow(reason=f"only a part of this record was kept; pull again ({error})"[:300], raw=raw)
+                )
+                continue
+            mapped = self.mapper.page([record])
+            results.append(mapped.listings[0] if mapped.listings else mapped.bad[0])
+        return results
+
+    def again(self, record: Any) -> Any:
+        """A kept record as the map wants it. Override where `expand` adds to records what the map reads."""
+        return record
 
     async def expand(self, got: PageOfRecords, bad: list[BadRow]) -> Sequence[Any]:
         """The records to map, out of those the vendor sent. Override to fetch parts, or to set rows aside in `bad`."""

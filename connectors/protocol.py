@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from connectors.contracts import (
+    BadRow,
     Cursor,
     IssuedCode,
+    ListingIn,
     OrderUpdate,
     Page,
     PurchaseOrder,
@@ -24,6 +26,13 @@ IdempotencyKey = str
 class PullsListings(Protocol):
     def pull(self, since: Cursor | None) -> AsyncIterator[Page]:
         """Pages of listings (and slots). `since` None: everything; otherwise from after the saved page."""
+        ...
+
+
+@runtime_checkable
+class Remaps(Protocol):
+    def remap(self, raws: Sequence[str]) -> Sequence[ListingIn | BadRow]:
+        """Records that were refused, as the quarantine kept them, mapped once more: one result each, in order. Pure."""
         ...
 
 

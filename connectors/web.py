@@ -142,6 +142,8 @@ class QuarantinedRow(View):
     created_at: datetime
     last_seen_at: datetime
     replayed_at: datetime | None
+    outcome: str | None
+    note: str | None
 
 
 class QuarantinePage(View):
@@ -149,6 +151,31 @@ class QuarantinePage(View):
 
     items: list[QuarantinedRow]
     next: str | None
+
+
+class QuarantineCause(View):
+    """Rows of one connection that were refused for one reason and are not settled."""
+
+    connection_id: int
+    connection: str
+    vendor: str
+    reason: str
+    pointer: str
+    rows: int
+    example_id: int
+    since: datetime
+    last_seen_at: datetime
+
+
+class QuarantineCauses(View):
+    """The causes behind the open rows, the largest first."""
+
+    items: list[QuarantineCause]
+
+
+class CausesQuery(Input):
+    connection_id: RowId | None = None
+    limit: Limit = 100
 
 
 class Due(View):
@@ -277,6 +304,19 @@ async def quarantine(call: Call[Any, OfConnection]) -> QuarantinePage:
     rows = await store.quarantine_rows(call.tx, query.connection_id, _before(query), query.limit + 1)
     shown = [QuarantinedRow(**row) for row in rows]
     return QuarantinePage(items=shown[: query.limit], next=_next(shown, query.limit))
+
+
+@routes.get(
+    "/quarantine/causes",
+    scope="staff",
+    summary="Why rows could not be used: open rows by cause",
+    query=CausesQuery,
+    answer=QuarantineCauses,
+    tx=True,
+)
+async def quarantine_causes(call: Call[Any, CausesQuery]) -> QuarantineCauses:
+    rows = await store.quarantine_causes(call.tx, call.query.connection_id, call.query.limit)
+    return QuarantineCauses(items=[QuarantineCause(**row) for row in rows])
 
 
 def _shown(view: ConnectionView) -> ConnectionShown:

@@ -36,22 +36,57 @@ async def add_quarantine(tx: Tx, connection_id: int, run_id: int | None, rows: S
                   AS r(reason, pointer, vendor_sku, raw, digest)
              ON CONFLICT (connection_id, digest) DO UPDATE
              SET times = quarantine.times + 1, last_seen_at = excluded.last_seen_at, run_id = excluded.run_id,
-                 replayed_at = NULL"""
+                 replayed_at = CASE WHEN quarantine.outcome = 'discarded' THEN quarantine.replayed_at END,
+                 outcome = CASE WHEN quarantine.outcome = 'discarded' THEN quarantine.outcome END"""
     columns = [list(column) for column in zip(*rows, strict=True)]
     await tx.run(sql, connection_id, run_id, tx.now, *columns)
 
 
 async def quarantine_rows(tx: Tx, connection_id: int | None, before: int, limit: int) -> list[asyncpg.Record]:
     sql = """SELECT id, connection_id, run_id, reason, pointer, vendor_sku, raw, times, created_at, last_seen_at,
-                    replayed_at
+                    replayed_at, outcome, note
              FROM quarantine WHERE ($1::bigint IS NULL OR connection_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3"""
     return await tx.fetch(sql, connection_id, before, limit)
+
+
+async def open_quarantine(
+    tx: Tx, connection_id: int, ids: Sequence[int] | None, reason: str | None, after: int, limit: int
+) -> list[asyncpg.Record]:
+    """(id, vendor_sku, raw, last_seen_at) of a connection's rows that are not settled: all, or these, or those refused
+    for this reason. Locked, in order of id, from after `after`."""
+    sql = """SELECT id, vendor_sku, raw, last_seen_at FROM quarantine
+             WHERE connection_id = $1 AND replayed_at IS NULL AND ($2::bigint[] IS NULL OR id = ANY($2))
+               AND ($3::text IS NULL OR reason = $3) AND id > $4
+             ORDER BY id LIMIT $5 FOR UPDATE"""
+    return await tx.fetch(sql, connection_id, ids, reason, after, limit)
+
+
+async def settle_quarantine(tx: Tx, ids: Sequence[int], outcome: str, note: str | None = None) -> None:
+    sql = "UPDATE quarantine SET replayed_at = $2, outcome = $3, note = $4 WHERE id = ANY($1::bigint[])"
+    await tx.run(sql, ids, tx.now, outcome, note)
+
+
+async def refuse_again(tx: Tx, rows: Sequence[tuple[int, str, str]]) -> None:
+    """Rows (id, reason, pointer) that a replay refused once more, with what is wrong with them now."""
+    sql = """UPDATE quarantine q SET reason = r.reason, pointer = r.pointer
+             FROM unnest($1::bigint[], $2::text[], $3::text[]) AS r(id, reason, pointer) WHERE q.id = r.id"""
+    await tx.run(sql, *(list(column) for column in zip(*rows, strict=True)))
 
 
 async def quarantine_counts(tx: Tx) -> list[asyncpg.Record]:
     sql = """SELECT connection_id, reason, count(*) AS rows FROM quarantine WHERE replayed_at IS NULL
              GROUP BY connection_id, reason ORDER BY connection_id, rows DESC"""
     return await tx.fetch(sql)
+
+
+async def quarantine_causes(tx: Tx, connection_id: int | None, limit: int) -> list[asyncpg.Record]:
+    """Open rows by cause, the largest first: connection, reason, field, how many, an example, since when."""
+    sql = """SELECT q.connection_id, c.name AS connection, v.name AS vendor, q.reason, q.pointer, count(*) AS rows,
+                    min(q.id) AS example_id, min(q.created_at) AS since, max(q.last_seen_at) AS last_seen_at
+             FROM quarantine q JOIN connections c ON c.id = q.connection_id JOIN vendors v ON v.id = c.vendor_id
+             WHERE q.replayed_at IS NULL AND ($1::bigint IS NULL OR q.connection_id = $1)
+             GROUP BY 1, 2, 3, 4, 5 ORDER BY rows DESC, 1, 4 LIMIT $2"""
+    return await tx.fetch(sql, connection_id, limit)
 
 
 async def note_drift(tx: Tx, connection_id: int, fields: Sequence[str]) -> list[str]:

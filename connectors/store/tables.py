@@ -115,7 +115,9 @@ quarantine = Table(
     Column("times", Integer, nullable=False, server_default=text("1")),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("last_seen_at", DateTime(timezone=True), nullable=False),
-    Column("replayed_at", DateTime(timezone=True)),
+    Column("replayed_at", DateTime(timezone=True)),  # when it was settled; the same row refused again opens it anew
+    Column("outcome", Text),  # replayed or discarded
+    Column("note", Text),  # why it was discarded, and by whom
     UniqueConstraint("connection_id", "digest"),
     Index("ix_quarantine_connection", "connection_id", text("id DESC")),
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import catalog.api
+import catalog.staff_web
 import catalog.vendor_web
 import catalog.web
 import connectors.api
@@ -50,6 +51,7 @@ FLOW: Flow = {
 ROUTES: list[Route] = [
     *catalog.web.routes.all,
     *catalog.vendor_web.routes.all,
+    *catalog.staff_web.routes.all,
     *connectors.web.routes.all,
     *orders.web.routes.all,
     *orders.vendor_web.routes.all,

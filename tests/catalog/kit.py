@@ -37,7 +37,11 @@ def pages(rows: Sequence[ListingIn], size: int = 100, captured_at: datetime = T0
 
 
 async def connection(
-    vendor: str = "张三药房", role: str = "supply", name: str = "main", connector: str = "table_feed"
+    vendor: str = "张三药房",
+    role: str = "supply",
+    name: str = "main",
+    connector: str = "table_feed",
+    config: str = "{}",
 ) -> int:
     """A connection row of a vendor, made when new."""
     async with uow() as tx:
@@ -48,9 +52,9 @@ async def connection(
         )  # fmt: skip
         return int(
             await tx.fetchval(
-                "INSERT INTO connections (vendor_id, connector, name, role, sync_every_s, next_sync_at, created_at) "
-                "VALUES ($1, $2, $3, $4, 900, $5, $5) RETURNING id",
-                vendor_id, connector, name, role, tx.now,
+                "INSERT INTO connections (vendor_id, connector, name, role, config, sync_every_s, next_sync_at, "
+                "created_at) VALUES ($1, $2, $3, $4, $6, 900, $5, $5) RETURNING id",
+                vendor_id, connector, name, role, tx.now, config,
             )
         )  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""Stock pulled by itself, drift of full sweeps, connections in draft, and the vendors' own lasting ids.
+"""Stock pulled by itself, drift of full sweeps, connections in draft, outcomes of the quarantine, and the vendors' own
+lasting ids.
 
 Reversible: the downgrade drops the columns and the log of identities, and with them what they say; runs of stock alone
 and connections in draft must be gone first. It locks each table for an instant (new columns are empty, checks are added
@@ -38,6 +39,8 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("external_id IS NOT NULL"),
     )
+    op.add_column("quarantine", sa.Column("outcome", sa.Text(), nullable=True))
+    op.add_column("quarantine", sa.Column("note", sa.Text(), nullable=True))
     op.create_table(
         "catalog_identities",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -66,5 +69,7 @@ def downgrade() -> None:
     op.drop_column("catalog_listings", "external_id")
     _check("connections", "ck_connections_status", "status IN ('live', 'paused')")
     _check("sync_runs", "ck_sync_runs_kind", "kind IN ('full', 'incremental')")
+    op.drop_column("quarantine", "note")
+    op.drop_column("quarantine", "outcome")
     op.drop_column("sync_runs", "stock_changed")
     op.drop_column("sync_runs", "stock_seen")
