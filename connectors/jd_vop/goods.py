@@ -170,7 +170,8 @@ class PullsPools(SpeaksVop, PullsByManifest):
             if price is None or price.contract is None:
                 looked.unpriced.append(sku)
                 raw = dict(price.row) if price is not None else {"skuId": sku}
-                looked.bad.append(bad_row(raw, "JD has no contract price for it (-1 or nothing)", "/price", sku))
+                # Without its SKU: what has no contract price is not sold to us, and a full pull takes it off sale.
+                looked.bad.append(bad_row(raw, f"JD has no contract price for {sku} (-1 or nothing)", "/price"))
             else:
                 shown.append(sku)
         details = await together(self._detail(sku) for sku in shown)

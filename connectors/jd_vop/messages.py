@@ -58,7 +58,7 @@ class FetchesMessages(TakesOrders):
         for _ in range(_MOST_BATCHES):
             waiting: dict[str, dict[str, Any]] = {}
             for row in rows(await self.read("api/message/get", form), "messages"):
-                waiting[digits(member(row, "id")) or ""] = row
+                waiting[digits(member(row, "id")) or ""] = {**row, "result": _opened(member(row, "result"))}
             fresh = {key: row for key, row in waiting.items() if key and key not in seen}
             if not fresh:
                 return
@@ -217,6 +217,16 @@ class FetchesMessages(TakesOrders):
         if cancels_more or _RANK.get(status, 9) <= _RANK.get(update.status, 9):
             return update
         return update.model_copy(update={"status": status, "raw_status": word, "at": max(at, update.at)})
+
+
+def _opened(result: Any) -> Any:
+    """A result that came as a text with JSON in it."""
+    if isinstance(result, str) and result.lstrip().startswith("{"):
+        try:
+            return orjson.loads(result)
+        except orjson.JSONDecodeError:
+            return result
+    return result
 
 
 def _about(row: Mapping[str, Any], kinds: frozenset[int], *names: str) -> str | None:

@@ -252,18 +252,20 @@ class VopSandbox(KeepsOrders):
         return {}
 
     def _read_address(self, text: str) -> dict[str, Any] | None:
-        """JD's reader guesses: the first street office of a district whose name it finds."""
+        """JD's reader guesses: the district of which it finds most names, and the first of its street offices."""
+        best: tuple[int, dict[str, Any]] | None = None
         for province, (p, cities) in self.tree.items():
             for city, (c, counties) in cities.items():
                 for county, (d, towns) in counties.items():
-                    if province in text and (city in text or county in text):
-                        town = next(iter(towns.items()), None)
-                        return {
-                            "nationId": "4744", "nation": "中国", "provinceId": p, "province": province, "cityId": c,
-                            "city": city, "countyId": d, "county": county, "townId": town[1][0] if town else None,
-                            "town": town[0] if town else None,
-                        }  # fmt: skip
-        return None
+                    found = sum(name in text for name in (city, county))
+                    if province not in text or not found or (best is not None and found <= best[0]):
+                        continue
+                    town: Any = next(iter(towns.items()), (None, (None, {})))
+                    best = found, {
+                        "nationId": "4744", "nation": "中国", "provinceId": p, "province": province, "cityId": c,
+                        "city": city, "countyId": d, "county": county, "townId": town[1][0], "town": town[0],
+                    }  # fmt: skip
+        return best[1] if best is not None else None
 
     # Messages and days ----------------------------------------------------------------------------------------
 

@@ -106,7 +106,11 @@ class SpeaksVop(Adapter):
                 pass  # it was taken back: begin anew
             else:
                 return self._session(answer, before)
-        return self._session(await self.call.ask("POST", "oauth2/accessToken", form=self.token_form(clock.now())))
+        try:
+            answer = await self.call.ask("POST", "oauth2/accessToken", form=self.token_form(clock.now()))
+        except (Refused, NotFound) as error:
+            raise Misconfigured(f"JD gives no token for this account: {error}", code=error.code) from None
+        return self._session(answer)
 
     def token_form(self, now: datetime) -> dict[str, str]:
         """The signed request for a token. JD compares `timestamp` with Beijing's time."""
