@@ -11,7 +11,9 @@ from pydantic import SecretStr, ValidationError
 
 from connectors.calling import Caller
 from connectors.credentials import Draft
+from connectors.described import foreign_urls
 from connectors.manifest import Manifest
+from hub.kernel.egress import check_url
 from hub.kernel.errors import Fault, Misconfigured
 
 
@@ -24,7 +26,11 @@ class FeedCaller(Caller):
         return str(self._config.get("url") or self._config.get("host") or "file")
 
     async def lend(self, draft: Draft) -> None:
-        """Put the connection's credential on a request."""
+        """Put the connection's credential on a request. A signature covers the parameters of the feed's own address."""
+        url = httpx.URL(draft.url)
+        if url.query and self._manifest.auth is not None and self._manifest.auth.signed is not None:
+            draft.query = {**dict(url.params), **draft.query}
+            draft.url = str(url.copy_with(query=None))
         await self.credentials.put_on(draft, self.guard().purse, self._out, self._token_url)
 
     def _token_url(self, given: str) -> str:
@@ -52,6 +58,8 @@ def feed_caller(
             )
             detail = "; ".join(fault.detail for fault in faults)
             raise Misconfigured(f"auth: {detail}"[:1000], code="bad_config", faults=faults) from None
+        for url in foreign_urls(described):
+            check_url(url)
     user = config.get("user") or ""
     return FeedCaller(described, {**config, "user": user}, secrets, http, connection_id)
 
