@@ -68,14 +68,14 @@ class Adapter(PullsByManifest):
         """(Products that no page showed before, what did not come as asked, when it was asked.)"""
         answer = await self.call.get(self.spec.path, sweep.request())
         body = answer.json(self.manifest)
-        records = compile_path(self.spec.records)(body)
-        if records is None and isinstance(body, dict):
-            records = [] if "data" in body or "meta" in body else None
+        records, total = compile_path(self.spec.records)(body), compile_path("meta.pagination.total")(body)
+        if records is None and total == 0:
+            records = []
         if not isinstance(records, list):
             raise Broken("kroger: data is not a list of products", code="bad_shape")
         if len(records) > self.manifest.http.max_rows:
             raise Broken(f"kroger sent {len(records)} rows in one page", code="too_many_rows")
-        new, strange, missing = sweep.took(records, compile_path("meta.pagination.total")(body))
+        new, strange, missing = sweep.took(records, total)
         bad = [bad_row(one, "Kroger has no such product, or not in this store", "", one) for one in missing]
         bad += [bad_row(one, "nobody asked for this product", "/productId") for one in strange]
         return new, bad, answer.sent_at
@@ -100,16 +100,9 @@ class Adapter(PullsByManifest):
         place = str(self.config["location_id"])
         if not re.fullmatch(r"[A-Za-z0-9]{8}", place):
             raise _wrong("location_id", "a Kroger locationId has exactly 8 letters and digits")
-        ids = (
-            tuple(re.split(r"[\s,;]+", self.config["product_ids"].strip()))
-            if self.config["product_ids"].strip()
-            else ()
-        )
-        terms, brands, ways = (
-            _parts(self.config["terms"]),
-            _parts(self.config["brands"]),
-            _parts(self.config["fulfillment"]),
-        )
+        ids = tuple(re.findall(r"[^\s,，;]+", self.config["product_ids"]))
+        terms, brands = _parts(self.config["terms"]), _parts(self.config["brands"])
+        ways = _parts(self.config["fulfillment"])
         if not ids and not terms:
             raise _wrong("terms", "Kroger has no list of all products: give terms to search for, or product_ids")
         strange = [one for one in ids if not re.fullmatch(r"\d{13}", one)]

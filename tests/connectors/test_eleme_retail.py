@@ -269,6 +269,10 @@ async def test_a_refusal_half_way_keeps_what_came_and_is_not_complete() -> None:
     ("body", "kind"),
     [
         ({"body": {"errno": 0, "data": {"list": {"a": 1}}}}, Broken),
+        ({"body": {"errno": 0, "error": "success"}}, Broken),
+        ({"body": {"errno": 0, "data": []}}, Broken),
+        ({"body": {"errno": 0, "data": {"total": 3, "list": None}}}, Broken),
+        ({"body": {"errno": 0, "data": {"total": 3, "list": []}}}, Broken),
         ({"body": {"errno": 10208, "error": "缺少参数shop_id"}}, Misconfigured),
         ({"body": {"errno": "20109", "error": "sign error"}}, Misconfigured),
         ({"body": {"errno": 77, "error": "其他"}}, Refused),
@@ -287,6 +291,17 @@ async def test_what_is_no_list_is_never_an_empty_one(body: Any, kind: type[Excep
         assert isinstance(adapter, Adapter)
         with pytest.raises(kind):
             await pull(adapter)
+
+
+@pytest.mark.parametrize("data", [{"total": 0, "list": []}, {"total": 0, "list": None}, {"total": 0}])
+async def test_an_empty_shop_says_so(data: Any) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json={"body": {"errno": 0, "data": data}}))
+    async with httpx.AsyncClient(transport=transport) as http:
+        config = {"source": SOURCE, "shop_id": SHOP}
+        secrets = {"secret": SecretStr(SECRET)}
+        adapter = base.build(manifest.HOME / "eleme_retail", config, secrets, http, connection_id=f"m{id(http)}")
+        assert isinstance(adapter, Adapter)
+        assert await listings(adapter) == ({}, [])
 
 
 async def test_an_errno_as_text_is_good_too() -> None:

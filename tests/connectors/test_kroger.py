@@ -434,7 +434,9 @@ async def test_a_hostile_product_costs_itself_only(record: Any) -> None:
     assert list(found) == [product(2)["productId"]] and len(bad) == 1
 
 
-@pytest.mark.parametrize("body", [{}, [], {"data": {"a": 1}}, {"data": "x"}, {"errors": {"code": "X"}}, 7])
+@pytest.mark.parametrize(
+    "body", [{}, [], {"data": {"a": 1}}, {"data": "x"}, {"data": None}, {"meta": {}}, {"errors": {"code": "X"}}, 7]
+)
 async def test_what_is_no_list_is_never_an_empty_one(body: Any) -> None:
     def answers(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/token"):
