@@ -242,7 +242,8 @@ class PullsServices(ReadsFhir):
     async def strangers(self, slots: Sequence[Resource]) -> dict[str, int]:
         """For slots that hold several appointments: how many living ones they have that are not marked on the slot.
         Asked only where such slots are; FHIR does not count them on the slot itself."""
-        several = {slot["id"]: slot for slot in slots if slot.get("status") == FREE and self.places(slot) > 1}
+        open_ = (FREE, "busy-tentative")
+        several = {slot["id"]: slot for slot in slots if slot.get("status") in open_ and self.places(slot) > 1}
         found: Counter[str] = Counter()
         ids, system = list(several), str(self.config["order_system"])
         for start in range(0, len(ids), _AT_ONCE):

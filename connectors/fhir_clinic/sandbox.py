@@ -17,11 +17,15 @@ from urllib.parse import parse_qs, quote
 import orjson
 from aiohttp import web
 
-from connectors.sandbox_kit import Faults, Sandbox
+from connectors.fhir_clinic.sandbox_operations import Scheduler, read_parameters
+from connectors.sandbox_kit import ACTS, Faults, Sandbox
 from hub.kernel import clock
 
 PRICE_EXTENSION = "https://sandbox.example/fhir/price"
-_TYPES = ("HealthcareService", "Schedule", "Slot", "Location", "Appointment")
+_TYPES = (
+    "HealthcareService", "Schedule", "Slot", "Location", "Appointment", "Practitioner", "PractitionerRole",
+)  # fmt: skip
+CAPACITY_EXTENSION = "https://sandbox.example/fhir/places"
 _FHIR = "application/fhir+json"
 _TRANSLATION = "http://hl7.org/fhir/StructureDefinition/translation"
 Resource = dict[str, Any]
@@ -32,7 +36,11 @@ class FhirSandbox(Sandbox):
 
     Services are dicts: id, name, price (text), and as wished name_en, city, department, category, description,
     provider, active. Slots are dicts: service (an id above), start and end (aware datetimes or ISO texts), and as
-    wished id and status. Each service gets one Schedule; each city one Location.
+    wished id, status and places (how many appointments it holds, in an extension). Each service gets one Schedule;
+    each city one Location.
+
+    `operations`: this clinic has IHE's $find, $hold and $book, lists them, and lets nobody write on its slots.
+    `names_slots`: its proposals name their slots.
 
     Beside the shared faults: `refuse_appointments` answers so many creates with 422; `steal` takes so many slots a
     moment before an update arrives; `lose_updates` performs so many PUTs and drops the answer; `forget_searches`
@@ -47,6 +55,8 @@ class FhirSandbox(Sandbox):
         token: str = "fhir-sandbox-token-77",  # noqa: S107 - the sandbox's own
         max_count: int = 1000,
         unknown: Iterable[str] = (),
+        operations: bool = False,
+        names_slots: bool = False,
     ) -> None:
         super().__init__(faults)
         self.token = token
@@ -54,11 +64,16 @@ class FhirSandbox(Sandbox):
         self.steal = 0
         self.lose_updates = 0
         self.forget_searches = False
+        self.links = (
+            True  # False: more rows are told of in `total` alone and asked for by `_offset`, as Medplum's router
+        )
         self.appointment_requests: list[Resource] = []
         self._max_count = max_count
         self._unknown = frozenset(unknown)
         self._numbers = itertools.count(1)
         self._store: dict[str, dict[str, Resource]] = {kind: {} for kind in _TYPES}
+        self.scheduler = Scheduler(self._store, self._keep, names_slots=names_slots) if operations else None
+        self.keeps_marks = True  # whether staff's appointments may be changed by us (a PUT on a held one)
         for service in services:
             self._add_service(service)
         for number, slot in enumerate(slots, 1):
@@ -110,7 +125,10 @@ class FhirSandbox(Sandbox):
         times = {name: v.isoformat() if isinstance(v := slot[name], datetime) else v for name in ("start", "end")}
         schedule = {"reference": f"Schedule/for-{slot['service']}"}
         status = slot.get("status", "free")
-        self._keep("Slot", {"resourceType": "Slot", "id": made, "schedule": schedule, "status": status, **times})
+        kept: Resource = {"resourceType": "Slot", "id": made, "schedule": schedule, "status": status, **times}
+        if slot.get("places"):
+            kept["extension"] = [{"url": CAPACITY_EXTENSION, "valuePositiveInt": slot["places"]}]
+        self._keep("Slot", kept)
         return made
 
     def _add_service(self, service: Mapping[str, Any]) -> None:
@@ -159,6 +177,7 @@ class FhirSandbox(Sandbox):
     def routes(self, app: web.Application) -> None:
         app.router.add_get("/fhir/metadata", self._metadata)
         app.router.add_get("/fhir/{kind}", self._search)
+        app.router.add_post("/fhir/Appointment/${operation}", self._operate)
         app.router.add_post("/fhir/{kind}", self._create)
         app.router.add_get("/fhir/{kind}/{id}", self._get)
         app.router.add_put("/fhir/{kind}/{id}", self._put)
@@ -167,7 +186,28 @@ class FhirSandbox(Sandbox):
         return _outcome(401, "login", "Unauthorized")
 
     async def _metadata(self, _request: web.Request) -> web.Response:
-        return _json({"resourceType": "CapabilityStatement", "status": "active", "fhirVersion": "4.0.1"})
+        made: Resource = {"resourceType": "CapabilityStatement", "status": "active", "fhirVersion": "4.0.1"}
+        if self.scheduler is not None:
+            home = "https://profiles.ihe.net/ITI/Scheduling/OperationDefinition/appointment-"
+            listed = [{"name": name, "definition": home + name} for name in ("find", "hold", "book")]
+            resources = [{"type": kind, **({"operation": listed} if kind == "Appointment" else {})} for kind in _TYPES]
+            made["rest"] = [{"mode": "server", "resource": resources}]
+        return _json(made)
+
+    async def _operate(self, request: web.Request) -> web.Response:
+        if not self._allowed(request):
+            return self.denied()
+        name = request.match_info["operation"]
+        if self.scheduler is None or name not in ("find", "hold", "book"):
+            return _outcome(404, "not-supported", "There is no such operation")
+        request[ACTS] = name != "find"
+        parameters = read_parameters(orjson.loads(await request.read()))
+        if name == "book" and parameters["appointment-resource"]["status"] == "pending":
+            self.appointment_requests.append(copy.deepcopy(parameters["appointment-resource"]))
+            if self.refuse_appointments > 0:
+                self.refuse_appointments -= 1
+                return _outcome(422, "business-rule", "The visitor's record is incomplete")
+        return _json(getattr(self.scheduler, name)(parameters))
 
     def _kind(self, request: web.Request) -> str | None:
         kind = request.match_info["kind"]
@@ -190,6 +230,8 @@ class FhirSandbox(Sandbox):
         if kind is None or found is None:
             return _outcome(404, "not-found", "Not found")
         body = orjson.loads(await request.read())
+        if self.scheduler is not None and (kind == "Slot" or not self.keeps_marks):
+            return _outcome(403 if kind == "Slot" else 405, "forbidden", f"Nobody writes a {kind} here")
         if self.steal > 0 and kind == "Slot":
             self.steal -= 1
             found = self._keep(kind, {**found, "status": "busy"})
@@ -219,7 +261,7 @@ class FhirSandbox(Sandbox):
                 return _outcome(422, "business-rule", "The visitor's record is incomplete")
         condition = request.headers.get("If-None-Exist")
         if condition:
-            same = self._matches(kind, {name: values[-1] for name, values in parse_qs(condition).items()})
+            same = self._matches(kind, [(name, values[-1]) for name, values in parse_qs(condition).items()])
             if len(same) > 1:
                 return _outcome(412, "multiple-matches", "Several resources match")
             if same:
@@ -234,12 +276,12 @@ class FhirSandbox(Sandbox):
         kind = self._kind(request)
         if kind is None:
             return _outcome(404, "not-found", "Not found")
-        query = dict(request.query)
-        count = min(int(query.pop("_count", 20)), self._max_count)
-        offset = int(query.pop("_offset", 0))
+        asked = [(name, value) for name, value in request.query.items() if name not in ("_count", "_offset")]
+        count = min(int(request.query.get("_count", 20)), self._max_count)
+        offset = int(request.query.get("_offset", 0))
         if offset and self.forget_searches:
             return _outcome(410, "deleted", "The search has expired")
-        matches = self._matches(kind, query)
+        matches = self._matches(kind, asked)
         page = offset // count + 1
         entries = matches[:count] if self.faults.repeat_page else matches[offset : offset + count]
         if self.faults.drop_page == page:
@@ -247,25 +289,31 @@ class FhirSandbox(Sandbox):
         made: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset", "total": len(matches)}
         if entries:
             made["entry"] = [{"fullUrl": f"{kind}/{x['id']}", "resource": x} for x in entries]
-        if offset + count < len(matches):
+        if offset + count < len(matches) and self.links:
             step = count if self.faults.repeat_page else offset + count
-            own = {**query, "_count": str(count), "_offset": str(step)}
-            url = request.url.with_query(own)
+            url = request.url.with_query([*asked, ("_count", str(count)), ("_offset", str(step))])
             made["link"] = [{"relation": "self", "url": str(request.url)}, {"relation": "next", "url": str(url)}]
         return _json(made)
 
-    def _matches(self, kind: str, query: Mapping[str, str]) -> list[Resource]:
+    def _matches(self, kind: str, query: Iterable[tuple[str, str]]) -> list[Resource]:
         """The resources that pass every parameter; none at all when one is not known."""
         found = list(self._store[kind].values())
-        for name, value in query.items():
+        for name, value in query:
             if name in self._unknown:
                 return []
             if name == "identifier":
                 system, _, wanted = value.rpartition("|")
-                pair = {"system": system, "value": wanted}
-                found = [x for x in found if pair.items() in (i.items() for i in x.get("identifier", []))]
+                pair = (system, wanted)
+                found = [
+                    x for x in found if pair in ((i.get("system"), i.get("value")) for i in x.get("identifier", []))
+                ]
             elif name in ("status", "_id"):
                 found = [x for x in found if x.get(name.removeprefix("_")) in value.split(",")]
+            elif name == "schedule":
+                found = [x for x in found if (x.get("schedule") or {}).get("reference") in value.split(",")]
+            elif name == "slot":
+                wanted_slots = set(value.split(","))
+                found = [x for x in found if wanted_slots & {s.get("reference") for s in x.get("slot", [])}]
             elif name in ("start", "_lastUpdated") and value[:2] in ("ge", "lt"):
                 edge, later = datetime.fromisoformat(value[2:]), value.startswith("ge")
                 found = [x for x in found if (_time(x, name) >= edge) is later]
