@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from catalog.changes import note
 from catalog.figures import live_listings, shelf_totals, size
-from catalog.ingest import on_payload, on_references, put_connection, sync
+from catalog.ingest import on_connection_turned, on_payload, on_references, put_connection, sync
 from catalog.offers import offers_for, slots_for
 from catalog.stock import (
     Drift,
@@ -30,6 +30,7 @@ __all__ = [
     "live_listings",
     "note",
     "offers_for",
+    "on_connection_turned",
     "on_payload",
     "on_references",
     "put_connection",

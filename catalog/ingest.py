@@ -21,7 +21,16 @@ from catalog.batching import ROWS, Batch, Buffer, ready_page
 from catalog.contracts import SyncOutcome
 from catalog.tally import Tally, tally_up
 from connectors import api as connectors
-from connectors.contracts import RAW_LIMIT, BadRow, Capability, ConnectionView, Cursor, Page, PayloadLanded
+from connectors.contracts import (
+    RAW_LIMIT,
+    BadRow,
+    Capability,
+    ConnectionTurned,
+    ConnectionView,
+    Cursor,
+    Page,
+    PayloadLanded,
+)
 from connectors.protocol import PullsStock
 from hub.kernel import clock
 from hub.kernel.db import HUB, Tx, database, uow
@@ -304,6 +313,11 @@ async def put_connection(tx: Tx, connection: ConnectionView) -> None:
     if turned:
         products = await store.products_of_feed(tx, connection.id)
         await changes.note(tx, await store.refresh_products(tx, products))
+
+
+async def on_connection_turned(tx: Tx, event: ConnectionTurned) -> None:
+    """A connection that went live or was paused is heard of at once, not at its next pull."""
+    await put_connection(tx, await connectors.get_connection(tx, event.connection_id))
 
 
 async def on_payload(tx: Tx, event: PayloadLanded) -> None:

@@ -48,6 +48,7 @@ class Adapter:
         self.secrets = dict(secrets)
         self.connection_id = connection_id
         self.known = known
+        self.keep_raw = False  # previews show what came beside what it became
         self.call = Caller(manifest, self.config, self.secrets, http, connection_id)
 
     def __repr__(self) -> str:

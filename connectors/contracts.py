@@ -146,6 +146,7 @@ class Page(Frozen):
     captured_at: datetime  # when the request was sent: the time of the figures in it
     complete: bool = False  # True on the last page of a pull that saw everything it asked for
     drift: tuple[str, ...] = ()  # vendor fields and values that the mapping neither uses nor ignores
+    raws: tuple[str, ...] = ()  # runs parallel to `listings` when the adapter was asked to keep what came (previews)
     stock_only: bool = False  # a page of a stock pull: its figures prove nothing about what is listed
 
 
@@ -268,7 +269,7 @@ class ConnectionView(Frozen):
     connector: str
     name: str
     role: Literal["supply", "reference"]
-    status: Literal["live", "paused"]
+    status: Literal["draft", "live", "paused"]
     capabilities: frozenset[Capability]
     defaults: dict[str, Any]
     sync_every_s: int
@@ -279,6 +280,12 @@ class PayloadLanded(Event):
     """A push was verified and stored; who can use it should read it (connectors.api.landed)."""
 
     inbox_id: int
+    connection_id: int
+
+
+class ConnectionTurned(Event):
+    """A connection went live or was paused: its offers are sold from now on, or no longer."""
+
     connection_id: int
 
 

@@ -68,7 +68,7 @@ class PullsByManifest(Adapter):
                 bad: list[BadRow] = []
                 records = await self.expand(got, bad)
                 known = await self.known(self.mapper.skus(records)) if self.known is not None else None
-                mapped = Mapped()
+                mapped = Mapped(raws=[] if self.keep_raw else None)
                 async for part in slices(records):
                     self.mapper.extend(mapped, part, known)
                 fresh = mapped.drift - drift
@@ -111,7 +111,7 @@ def page_of(mapped: Mapped, got: PageOfRecords, bad: Sequence[BadRow] = (), drif
         captured_at=got.sent_at,
         complete=got.last,
         drift=tuple(sorted(mapped.drift if drift is None else drift)),
-        stock_only=False,
+        raws=tuple(mapped.raws or ()),
     )
 
 

@@ -12,10 +12,11 @@ from pydantic import SecretStr
 
 from connectors import base, guards, manifest, store
 from connectors.base import Adapter, Known
-from connectors.contracts import Capability, ConnectionView
+from connectors.contracts import Capability, ConnectionTurned, ConnectionView
 from connectors.described import foreign_urls, manifest_for, of_connection
 from connectors.manifest import FromConfig, Manifest
 from hub.kernel import secrets as sealing
+from hub.kernel import tasks
 from hub.kernel.db import Tx, uow
 from hub.kernel.egress import check_url
 from hub.kernel.errors import Conflict, Fault, Misconfigured, NotFound, Rejected
@@ -54,8 +55,10 @@ async def add_connection(
     role: Literal["supply", "reference"] = "supply",
     sync_every_s: int = 900,
     defaults: Mapping[str, Any] | None = None,
+    draft: bool = False,
 ) -> int:
-    """A new connection's id; its first pull is due at once. The settings and secrets must be those that the
+    """A new connection's id; its first pull is due at once, unless it is a draft that somebody tries out first. The
+    settings and secrets must be those that the
     connector's manifest declares, and its URLs must be addresses that the egress guard lets through.
 
     Raises Rejected (what is wrong with the settings), NotFound (vendor or connector), Conflict (name taken)."""
@@ -73,6 +76,7 @@ async def add_connection(
         "defaults": dict(defaults or {}),
         "sync_every_s": sync_every_s,
         "push_enabled": bool(signing and secrets.get(signing)),
+        "status": "draft" if draft else "live",
     }
     connection_id = await store.add_connection(tx, row)
     if connection_id is None:
@@ -136,19 +140,63 @@ async def list_connections(
 
 
 async def set_status(tx: Tx, connection_id: int, status: Literal["live", "paused"]) -> None:
-    """Pause a connection or bring it back. Raises NotFound."""
-    if not await store.set_status(tx, connection_id, status):
-        raise NotFound("there is no such connection", code="no_connection")
+    """Pause a connection, or bring it (back) to life: its next pull is then due at once. Raises NotFound, and Conflict
+    for a draft that was to be paused."""
+    row = await _row(tx, connection_id)
+    if status == "live":
+        await store.go_live(tx, connection_id)
+    elif row["status"] == "draft":
+        raise Conflict("a draft is not live yet; there is nothing to pause", code="draft")
+    else:
+        await store.set_status(tx, connection_id, status)
+    tx.emit(ConnectionTurned(connection_id=connection_id))
+    if status == "live":
+        tx.wake(tasks.SYNC)
+
+
+async def change_connection(
+    tx: Tx,
+    connection_id: int,
+    *,
+    name: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    secrets: Mapping[str, str] | None = None,
+    sync_every_s: int | None = None,
+) -> list[str]:
+    """Change what is given: `config` as a whole, `secrets` one by one (an empty value removes one). Returns the names
+    of what changed, none of its values. Raises NotFound, Rejected (settings), Conflict (name)."""
+    row = await _row(tx, connection_id)
+    before = _secrets(row)
+    kept = {key: value for key, value in {**before, **(secrets or {})}.items() if value}
+    settings = dict(config) if config is not None else row["config"]
+    described = check_settings(manifest.manifest_of(row["connector"]), settings, kept)
+    signing = described.push.hmac_sha256.secret if described.push else None
+    changed = {
+        "name": name or row["name"],
+        "config": settings,
+        "sync_every_s": sync_every_s or row["sync_every_s"],
+        "push_enabled": bool(signing and kept.get(signing)),
+    }
+    if not await store.change_connection(tx, connection_id, changed):
+        raise Conflict(f"the vendor has a connection named {name!r} already", code="connection_exists")
+    if kept != before:
+        await store.keep_secrets(tx, connection_id, sealing.encrypt_json(kept, _context(connection_id)))
+    tx.after_commit(lambda: guards.forget(f"{row['connector']}:{connection_id}"))
+    names = [key for key in ("name", "sync_every_s") if changed[key] != row[key]]
+    old = row["config"]
+    names += [f"config.{key}" for key in sorted({*settings, *old}) if settings.get(key) != old.get(key)]
+    return names + [f"secrets.{key}" for key in sorted({*kept, *before}) if kept.get(key) != before.get(key)]
 
 
 async def rotate_secrets(tx: Tx, connection_id: int, secrets: Mapping[str, str]) -> None:
     """Replace some of a connection's secrets (an empty value removes one). Raises NotFound, Rejected."""
+    await change_connection(tx, connection_id, secrets=secrets)
+
+
+async def connection_settings(tx: Tx, connection_id: int) -> tuple[dict[str, Any], list[str]]:
+    """A connection's settings, and the names of the secrets that it has. Raises NotFound."""
     row = await _row(tx, connection_id)
-    kept = {**_secrets(row), **secrets}
-    kept = {name: value for name, value in kept.items() if value}
-    check_settings(manifest.manifest_of(row["connector"]), row["config"], kept)
-    await store.keep_secrets(tx, connection_id, sealing.encrypt_json(kept, _context(connection_id)))
-    tx.after_commit(lambda: guards.forget(f"{row['connector']}:{connection_id}"))
+    return row["config"], sorted(_secrets(row))
 
 
 @contextlib.asynccontextmanager

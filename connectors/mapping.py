@@ -39,6 +39,7 @@ class Mapped:
     unchanged: list[StockFigure] = dataclasses.field(default_factory=list)
     bad: list[BadRow] = dataclasses.field(default_factory=list)
     drift: set[str] = dataclasses.field(default_factory=set)
+    raws: list[str] | None = None  # of `listings`, when somebody wants to see what came
     taken: set[str] = dataclasses.field(default_factory=set)
 
 
@@ -157,6 +158,8 @@ class Mapper:
                 taken.add(listing.vendor_sku)
                 mapped.listings.append(listing)
                 mapped.digests.append(digest)
+                if mapped.raws is not None:
+                    mapped.raws.append(jsonio.text_of(record))
 
     def listing(self, record: Mapping[str, Any]) -> ListingIn:
         """The canonical listing of one record; raises ValidationError or UnknownValue."""

@@ -3,17 +3,20 @@ look like once mapped. Nothing here is stored."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 from pydantic import SecretStr
 
 from connectors import base, directory, manifest
 from connectors.contracts import BadRow, Capability, ListingIn, SlotIn
-from connectors.protocol import PullsListings
-from hub.kernel.errors import HubError, Rejected
+from connectors.protocol import PlacesOrders, PullsListings, PullsStock
+from connectors.push import ReceivesByManifest
+from hub.kernel.egress import EgressRefused
+from hub.kernel.errors import HubError, Misconfigured, Rejected
 from hub.kernel.http import client
 from hub.kernel.types import Frozen
 
@@ -45,13 +48,37 @@ class ConnectorInfo(Frozen):
     problem: str | None = None
 
 
-class Preview(Frozen):
-    """The first rows of a pull as the catalogue would see them."""
+class PreviewRow(Frozen):
+    """One record of a preview: what came (as far as the connector keeps it), and what it became or why it cannot be
+    used."""
 
+    vendor_sku: str | None
+    raw: str | None = None
+    mapped: ListingIn | None = None
+    problem: str | None = None
+    pointer: str = ""
+
+
+class Preview(Frozen):
+    """The first rows of a pull as the catalogue would see them. `rows` has them all, problems first."""
+
+    rows: tuple[PreviewRow, ...] = ()
     listings: tuple[ListingIn, ...]
     slots: tuple[SlotIn, ...] = ()
     bad: tuple[BadRow, ...]
     drift: tuple[str, ...]
+
+
+Who = Literal["you", "the vendor", "the hub's operator"]
+
+
+class Step(Frozen):
+    """One step of a trial. `who` can mend it when it failed; a step that was not reached is not `ok` and says so."""
+
+    name: Literal["settings", "address", "answer", "rows", "stock", "pushes", "orders"]
+    ok: bool
+    detail: str
+    who: Who | None = None
 
 
 class TrialResult(Frozen):
@@ -60,6 +87,7 @@ class TrialResult(Frozen):
     ok: bool
     kind: str  # ok, or the error's class: Misconfigured, Retry, Broken, …
     detail: str
+    steps: tuple[Step, ...] = ()
 
 
 def describe_all(root: Path = manifest.HOME) -> list[ConnectorInfo]:
@@ -123,20 +151,75 @@ async def preview_connection(
 
 
 async def try_connection(connection_id: int, *, transport: httpx.AsyncBaseTransport | None = None) -> TrialResult:
-    """Ask the vendor for its first page and say in words whether that works. Raises NotFound only."""
+    """Ask the vendor for its first page and say step by step whether that works. Raises NotFound only."""
+    steps: list[Step] = []
+    failed: HubError | None = None
     try:
         async with directory.open_connector(connection_id, transport=transport) as adapter:
-            if not isinstance(adapter, PullsListings):
-                return TrialResult(ok=True, kind="ok", detail="the settings are complete; this connector pulls nothing")
-            seen = await first_rows(adapter, 1)
+            steps.append(Step(name="settings", ok=True, detail="the settings are complete"))
+            failed = await _walk(adapter, steps)
+            steps += _offers(adapter)
     except HubError as error:
         if error.code == "no_connection":
             raise
-        return TrialResult(ok=False, kind=type(error).__name__, detail=str(error))
-    if not seen.listings and not seen.slots:
-        detail = f"the vendor answers; no row is usable: {seen.bad[0].reason}" if seen.bad else "the vendor has no rows"
-        return TrialResult(ok=not seen.bad, kind="ok", detail=detail)
-    return TrialResult(ok=True, kind="ok", detail="the vendor answers and its rows can be read")
+        failed = error
+        steps.append(Step(name="settings", ok=False, detail=str(error), who="you"))
+    if failed is not None:
+        return TrialResult(ok=False, kind=type(failed).__name__, detail=str(failed), steps=tuple(steps))
+    wrong = next((step for step in steps if not step.ok), None)
+    said = {step.name: step.detail for step in steps}
+    detail = wrong.detail if wrong else said.get("rows", "the settings are complete; this connector pulls nothing")
+    return TrialResult(ok=wrong is None, kind="ok", detail=detail, steps=tuple(steps))
+
+
+async def _walk(adapter: Any, steps: list[Step]) -> HubError | None:
+    """The steps of asking the vendor for something; returns the failure that ended them."""
+    if not isinstance(adapter, PullsListings):
+        return None
+    try:
+        seen = await first_rows(adapter, 1)
+    except HubError as error:
+        refused = isinstance(error, EgressRefused)
+        steps.append(Step(name="address" if refused else "answer", ok=False, detail=str(error), who=_who(error)))
+        return error
+    steps.append(Step(name="answer", ok=True, detail="the vendor answers and lets us in"))
+    if seen.listings or seen.slots:
+        steps.append(Step(name="rows", ok=True, detail="the vendor answers and its rows can be read"))
+    elif seen.bad:
+        detail = f"the vendor answers; no row is usable: {seen.bad[0].reason}"
+        steps.append(Step(name="rows", ok=False, detail=detail, who="you"))
+    else:
+        steps.append(Step(name="rows", ok=True, detail="the vendor has no rows"))
+    if isinstance(adapter, PullsStock):
+        try:
+            async with contextlib.aclosing(adapter.pull_stock(None)) as pages:  # type: ignore[type-var]
+                page = await anext(pages, None)
+        except HubError as error:
+            steps.append(Step(name="stock", ok=False, detail=str(error), who=_who(error)))
+            return error
+        count = len(page.unchanged) if page is not None else 0
+        steps.append(Step(name="stock", ok=True, detail=f"stock is told apart: {count} figures on its first page"))
+    return None
+
+
+def _offers(adapter: Any) -> list[Step]:
+    """What else this connection can do, as far as its settings go."""
+    found = []
+    if isinstance(adapter, ReceivesByManifest):
+        try:
+            adapter.secrets_of_push()
+            found.append(Step(name="pushes", ok=True, detail="pushes are taken at this connection's push address"))
+        except HubError:
+            found.append(Step(name="pushes", ok=True, detail="no signing secret: pushes are off, pulls tell all"))
+    if isinstance(adapter, PlacesOrders):
+        found.append(Step(name="orders", ok=True, detail="orders are placed through this connection"))
+    return found
+
+
+def _who(error: HubError) -> Who:
+    if isinstance(error, EgressRefused):
+        return "the hub's operator"
+    return "you" if isinstance(error, Misconfigured) else "the vendor"
 
 
 async def first_rows(adapter: object, limit: int) -> Preview:
@@ -147,10 +230,14 @@ async def first_rows(adapter: object, limit: int) -> Preview:
     slots: list[SlotIn] = []
     bad: list[BadRow] = []
     drift: set[str] = set()
+    raws: list[str | None] = []
+    if isinstance(adapter, base.Adapter):
+        adapter.keep_raw = True
     pages = adapter.pull(None)
     try:
         async for page in pages:
             listings += page.listings
+            raws += page.raws or [None] * len(page.listings)
             slots += page.slots
             bad += page.bad
             drift |= set(page.drift)
@@ -161,7 +248,9 @@ async def first_rows(adapter: object, limit: int) -> Preview:
         if close is not None:
             await close()
     kept = listings[:limit]
+    refused = tuple(bad[: max(0, limit - len(kept))] or bad[:limit])
+    rows = [PreviewRow(vendor_sku=b.vendor_sku, raw=b.raw, problem=b.reason, pointer=b.pointer) for b in refused]
+    rows += [PreviewRow(vendor_sku=x.vendor_sku, raw=raw, mapped=x) for x, raw in zip(kept, raws, strict=False)]
     return Preview(
-        listings=tuple(kept), slots=tuple(slots[:limit]), bad=tuple(bad[: max(0, limit - len(kept))] or bad[:limit]),
-        drift=tuple(sorted(drift)),
-    )  # fmt: skip
+        rows=tuple(rows[:limit]), listings=tuple(kept), slots=tuple(slots[:limit]), bad=refused, drift=tuple(sorted(drift))
+    )

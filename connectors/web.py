@@ -1,5 +1,5 @@
-"""The HTTP surface of connectors/: the address that vendor systems push to, and what procurement staff do with vendors,
-connections, runs and quarantined rows. Ids are plain numbers; secrets go in and never come out."""
+"""The HTTP surface of connectors/: the address that vendor systems push to, and what procurement staff see of vendors,
+runs and quarantined rows (connections are in connectors.onboarding_web). Ids are plain numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from connectors import api, store
-from connectors.contracts import Capability, ConnectionView
 from connectors.inbox import BODY_LIMIT
 from hub.kernel import audit, bodies
 from hub.kernel.errors import NotFound, TooLarge
@@ -63,41 +62,6 @@ class Vendors(View):
     """A piece of the vendors."""
 
     items: list[VendorShown]
-    next: str | None
-
-
-class NewConnection(Input):
-    """A vendor's use of a connector. `config` and `secrets` are what the connector's manifest declares."""
-
-    vendor_id: RowId
-    connector: Annotated[SafeText, Field(min_length=1, max_length=41)]
-    name: Name
-    role: Literal["supply", "reference"] = "supply"
-    config: dict[str, Any] = Field(default_factory=dict)
-    secrets: dict[str, Annotated[SafeText, Field(max_length=10_000)]] = Field(default_factory=dict)
-    sync_every_s: Annotated[int, Field(ge=1, le=7 * 86400)] = 900
-
-
-class ConnectionShown(View):
-    """A connection without its secrets. `push_url` is where the vendor's webhooks go, if it pushes."""
-
-    id: int
-    vendor_id: int
-    vendor: str
-    connector: str
-    name: str
-    role: str
-    status: str
-    capabilities: list[str]
-    sync_every_s: int
-    last_complete_at: datetime | None
-    push_url: str | None
-
-
-class Connections(View):
-    """A piece of the connections."""
-
-    items: list[ConnectionShown]
     next: str | None
 
 
@@ -178,13 +142,6 @@ class CausesQuery(Input):
     limit: Limit = 100
 
 
-class Due(View):
-    """The connection is due for a pull now."""
-
-    connection_id: int
-    due: bool = True
-
-
 class Landed(View):
     """What became of a push."""
 
@@ -201,7 +158,7 @@ class Landed(View):
 async def push(call: Call[Any, Any]) -> Landed:
     """200 once the push is stored for good, and for one that was stored before; 401 for a signature that does not
     fit; 404 where no pushes are taken."""
-    connection_id = _number(call.path["connection"])
+    connection_id = number_of(call.path["connection"])
     declared = call.request.content_length
     if declared is not None and declared > BODY_LIMIT:
         raise TooLarge(f"a push may be at most {BODY_LIMIT} bytes", code="body_too_large")
@@ -214,7 +171,7 @@ async def push(call: Call[Any, Any]) -> Landed:
 async def vendors(call: Call[Any, PageQuery]) -> Vendors:
     rows = await store.vendor_rows(call.tx, call.query.cursor or 0, call.query.limit + 1)
     shown = [VendorShown(**row) for row in rows]
-    return Vendors(items=shown[: call.query.limit], next=_next(shown, call.query.limit))
+    return Vendors(items=shown[: call.query.limit], next=next_of(shown, call.query.limit))
 
 
 @routes.post("/vendors", scope="staff", summary="Add a vendor", body=NewVendor, answer=VendorShown, status=201, tx=True)
@@ -225,70 +182,12 @@ async def add_vendor(call: Call[NewVendor, Any]) -> VendorShown:
     return VendorShown(id=vendor_id, name=wanted.name, name_en=wanted.name_en, created_at=call.tx.now)
 
 
-@routes.get("/connections", scope="staff", summary="List connections", query=OfVendor, answer=Connections, tx=True)
-async def connections(call: Call[Any, OfVendor]) -> Connections:
-    query = call.query
-    views = await api.list_connections(call.tx, query.vendor_id, query.cursor or 0, query.limit + 1)
-    shown = [_shown(view) for view in views]
-    return Connections(items=shown[: query.limit], next=_next(shown, query.limit))
-
-
-@routes.post(
-    "/connections",
-    scope="staff",
-    summary="Connect a vendor's system; its first pull is due at once",
-    body=NewConnection,
-    answer=ConnectionShown,
-    status=201,
-    tx=True,
-)
-async def add_connection(call: Call[NewConnection, Any]) -> ConnectionShown:
-    wanted = call.body
-    connection_id = await api.add_connection(
-        call.tx,
-        vendor_id=wanted.vendor_id,
-        connector=wanted.connector,
-        name=wanted.name,
-        config=wanted.config,
-        secrets=wanted.secrets,
-        role=wanted.role,
-        sync_every_s=wanted.sync_every_s,
-    )
-    facts = {"connector": wanted.connector, "name": wanted.name, "secrets": sorted(wanted.secrets)}
-    await audit.record(call.tx, call.principal.actor, "connection.add", f"connection:{connection_id}", facts)
-    return _shown(await api.get_connection(call.tx, connection_id))
-
-
-@routes.post(
-    "/connections/{id}/test",
-    scope="staff",
-    summary="Ask the vendor's system whether it answers",
-    answer=api.TrialResult,
-)
-async def test(call: Call[Any, Any]) -> api.TrialResult:
-    return await api.try_connection(_number(call.path["id"]))
-
-
-@routes.post(
-    "/connections/{id}/preview", scope="staff", summary="The first 20 rows as they would be mapped", answer=api.Preview
-)
-async def preview(call: Call[Any, Any]) -> api.Preview:
-    return await api.preview_connection(_number(call.path["id"]))
-
-
-@routes.post("/connections/{id}/sync", scope="staff", summary="Pull now", answer=Due, status=202, tx=True)
-async def sync(call: Call[Any, Any]) -> Due:
-    connection_id = _number(call.path["id"])
-    await api.sync_now(call.tx, connection_id)
-    return Due(connection_id=connection_id)
-
-
 @routes.get("/sync-runs", scope="staff", summary="Pulls, newest first", query=OfConnection, answer=Runs, tx=True)
 async def sync_runs(call: Call[Any, OfConnection]) -> Runs:
     query = call.query
     rows = await store.run_rows(call.tx, query.connection_id, _before(query), query.limit + 1)
     shown = [RunShown(**row) for row in rows]
-    return Runs(items=shown[: query.limit], next=_next(shown, query.limit))
+    return Runs(items=shown[: query.limit], next=next_of(shown, query.limit))
 
 
 @routes.get(
@@ -303,7 +202,7 @@ async def quarantine(call: Call[Any, OfConnection]) -> QuarantinePage:
     query = call.query
     rows = await store.quarantine_rows(call.tx, query.connection_id, _before(query), query.limit + 1)
     shown = [QuarantinedRow(**row) for row in rows]
-    return QuarantinePage(items=shown[: query.limit], next=_next(shown, query.limit))
+    return QuarantinePage(items=shown[: query.limit], next=next_of(shown, query.limit))
 
 
 @routes.get(
@@ -319,33 +218,16 @@ async def quarantine_causes(call: Call[Any, CausesQuery]) -> QuarantineCauses:
     return QuarantineCauses(items=[QuarantineCause(**row) for row in rows])
 
 
-def _shown(view: ConnectionView) -> ConnectionShown:
-    pushes = Capability.RECEIVES_PUSH in view.capabilities
-    return ConnectionShown(
-        id=view.id,
-        vendor_id=view.vendor_id,
-        vendor=view.vendor_name,
-        connector=view.connector,
-        name=view.name,
-        role=view.role,
-        status=view.status,
-        capabilities=sorted(view.capabilities),
-        sync_every_s=view.sync_every_s,
-        last_complete_at=view.last_complete_at,
-        push_url=f"/v1/push/{view.id}" if pushes else None,
-    )
-
-
 def _before(query: PageQuery) -> int:
     return query.cursor if query.cursor is not None else 2**62
 
 
-def _next(shown: Sequence[Any], limit: int) -> str | None:
+def next_of(shown: Sequence[Any], limit: int) -> str | None:
     """The cursor after the last row shown, when there are more."""
     return str(shown[limit - 1].id) if len(shown) > limit else None
 
 
-def _number(text: str) -> int:
+def number_of(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise NotFound("there is no such connection", code="no_connection")
     return int(text)

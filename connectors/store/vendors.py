@@ -36,10 +36,12 @@ _CONNECTION = """SELECT c.*, v.name AS vendor_name FROM connections c JOIN vendo
 async def add_connection(tx: Tx, row: Mapping[str, Any]) -> int | None:
     """The new connection's id, or None when the vendor has one of this name."""
     sql = """INSERT INTO connections (vendor_id, connector, name, role, config, defaults, sync_every_s, next_sync_at,
-                                      push_enabled, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8) ON CONFLICT (vendor_id, name) DO NOTHING RETURNING id"""
+                                      push_enabled, created_at, status)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8, $10)
+             ON CONFLICT (vendor_id, name) DO NOTHING RETURNING id"""
     values = (row["vendor_id"], row["connector"], row["name"], row["role"], json.dumps(row["config"]),
-              json.dumps(row["defaults"]), row["sync_every_s"], tx.now, row["push_enabled"])  # fmt: skip
+              json.dumps(row["defaults"]), row["sync_every_s"], tx.now, row["push_enabled"],
+              row["status"])  # fmt: skip
     return row_id(await tx.fetchval(sql, *values))
 
 
@@ -64,5 +66,23 @@ async def sync_now(tx: Tx, connection_id: int) -> int:
     )
 
 
+async def change_connection(tx: Tx, connection_id: int, row: Mapping[str, Any]) -> bool:
+    """Write a connection's name, settings, schedule and whether it takes pushes; False when the name is taken."""
+    sql = """UPDATE connections c SET name = $2, config = $3, sync_every_s = $4, push_enabled = $5
+             WHERE id = $1 AND NOT EXISTS (
+               SELECT 1 FROM connections o WHERE o.vendor_id = c.vendor_id AND o.name = $2 AND o.id <> c.id)"""
+    values = (row["name"], json.dumps(row["config"]), row["sync_every_s"], row["push_enabled"])
+    return await tx.run(sql, connection_id, *values) == 1
+
+
 async def set_status(tx: Tx, connection_id: int, status: str) -> int:
     return await tx.run("UPDATE connections SET status = $2 WHERE id = $1", connection_id, status)
+
+
+async def go_live(tx: Tx, connection_id: int) -> int:
+    """Live and due now."""
+    return await tx.run(
+        "UPDATE connections SET status = 'live', next_sync_at = LEAST(next_sync_at, $2), failures = 0 WHERE id = $1",
+        connection_id,
+        tx.now,
+    )

@@ -12,6 +12,8 @@ import catalog.staff_web
 import catalog.vendor_web
 import catalog.web
 import connectors.api
+import connectors.onboarding_web
+import connectors.voucher_web
 import connectors.web
 import fulfillment.api
 import fulfillment.web
@@ -22,7 +24,7 @@ import orders.web
 import pricing.api
 import pricing.web
 from catalog.contracts import ListingIdentityChanged, ListingsChanged, Oversold
-from connectors.contracts import PayloadLanded, Quarantined
+from connectors.contracts import ConnectionTurned, PayloadLanded, Quarantined
 from fulfillment.contracts import ShipmentUpdated
 from hub.app.pulls import pull_due
 from hub.kernel import events, tasks
@@ -32,6 +34,7 @@ from orders.contracts import LineUnsupplied, OrderCancelled, OrderPlaced, Vendor
 from pricing.contracts import ParityCaseClosed, ParityCaseOpened, ReferencesRecorded
 
 FLOW: Flow = {
+    ConnectionTurned: [catalog.api.on_connection_turned],
     PayloadLanded: [catalog.api.on_payload, fulfillment.api.on_payload],
     ListingsChanged: [],  # search and verdicts are brought up to date in the transaction that changed the listing
     ListingIdentityChanged: [],
@@ -52,7 +55,9 @@ ROUTES: list[Route] = [
     *catalog.web.routes.all,
     *catalog.vendor_web.routes.all,
     *catalog.staff_web.routes.all,
+    *connectors.onboarding_web.routes.all,
     *connectors.web.routes.all,
+    *connectors.voucher_web.routes.all,
     *orders.web.routes.all,
     *orders.vendor_web.routes.all,
     *pricing.web.routes.all,

@@ -58,6 +58,10 @@ def _connection(world: World, _tenant: Tenant | None, ids: Ids) -> Any:
     }
 
 
+def _codes(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
+    return {"codes": [{"code": f"CODE-{next(_fresh):06}"}]}
+
+
 def _reference(_world: World, _tenant: Tenant | None, ids: Ids) -> Any:
     seen = clock.now() - timedelta(minutes=next(_fresh))
     evidence = {"source": "market", "captured_at": seen.isoformat()}
@@ -118,6 +122,8 @@ WAYS: dict[str, Way] = {
     # procurement staff
     "GET /v1/connections": _STAFF,
     "POST /v1/connections": Way("staff", body=_connection),
+    "GET /v1/connections/{id}/codes": Way("staff", "pool"),
+    "POST /v1/connections/{id}/codes": Way("staff", "pool", body=_codes),
     "POST /v1/connections/{id}/preview": Way("staff", "connection"),
     "POST /v1/connections/{id}/sync": Way("staff", "connection"),
     "POST /v1/connections/{id}/test": Way("staff", "connection"),

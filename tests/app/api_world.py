@@ -225,6 +225,7 @@ async def build(client: TestClient[Any, Any]) -> World:
     for letter in "AB":
         await _vendor(world, letter)
     await _clinic(world)
+    await _pool(world)
     await _prices(world)
     await _orders(world)
     return world
@@ -301,6 +302,18 @@ async def _clinic(world: World) -> None:
     world.ids["clinic"] = f"prd_{product_id}"
     slots = await world.good("GET", f"/clinics/prd_{product_id}/slots", world.malls["A"].headers)
     world.ids |= {"slot": slots["items"][0]["id"], "other_slot": slots["items"][1]["id"]}
+
+
+async def _pool(world: World) -> None:
+    """A pool of vendor A with codes in it."""
+    pool = {
+        "vendor_id": world.vendors["A"].id, "connector": "voucher_pool", "name": "codes",
+        "config": {"skus": {"SPA": {"title": "水疗 spa", "price": "268"}}},
+    }  # fmt: skip
+    world.ids["pool"] = str((await world.good("POST", "/connections", world.staff, pool))["id"])
+    codes = [{"code": f"SPA-{n:06}"} for n in range(3)]
+    taken = await world.good("POST", f"/connections/{world.ids['pool']}/codes", world.staff, {"codes": codes})
+    assert taken["taken"] == 3, taken
 
 
 async def _prices(world: World) -> None:

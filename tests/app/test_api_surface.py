@@ -45,6 +45,8 @@ FIXED: dict[str, set[str]] = {
     "POST /v1/vendors": set(),
     "GET /v1/connections": set(),
     "POST /v1/connections": set(),
+    "GET /v1/connections/{id}/codes": {"id", "cursor", "limit", "sku", "state"},
+    "POST /v1/connections/{id}/codes": {"id", "sku"},
     "POST /v1/connections/{id}/test": {"id"},
     "POST /v1/connections/{id}/preview": {"id"},
     "POST /v1/connections/{id}/sync": {"id"},

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from connectors import api, store
+from connectors import api, onboarding_web, store
 from connectors import web as surface
 from connectors.contracts import BadRow
 from connectors.inbox import BODY_LIMIT
@@ -24,7 +24,8 @@ Client = TestClient[Any, Any]
 
 @pytest.fixture
 async def client(database: db.Database) -> AsyncIterator[Client]:
-    async with TestClient(TestServer(application(surface.routes.all, body_limit=16 * 2**20))) as made:
+    routes = [*surface.routes.all, *onboarding_web.routes.all]
+    async with TestClient(TestServer(application(routes, body_limit=16 * 2**20))) as made:
         yield made
 
 
@@ -65,7 +66,8 @@ async def connect(client: Client, staff: dict[str, str], shop: WooSandbox) -> in
 async def test_staff_bring_a_vendor_live(client: Client, staff: dict[str, str], shop: WooSandbox) -> None:
     connection = await connect(client, staff, shop)
     tried = await (await client.post(f"/v1/connections/{connection}/test", headers=staff)).json()
-    assert tried == {"ok": True, "kind": "ok", "detail": "the vendor answers and its rows can be read"}
+    said = {name: tried[name] for name in ("ok", "kind", "detail")}
+    assert said == {"ok": True, "kind": "ok", "detail": "the vendor answers and its rows can be read"}
     shown = await (await client.post(f"/v1/connections/{connection}/preview", headers=staff)).json()
     assert len(shown["listings"]) == 20 and shown["listings"][0]["price"] == "9.90"
     assert shown["bad"][0]["vendor_sku"] == "BAD" and shown["bad"][0]["pointer"] == "/price"
