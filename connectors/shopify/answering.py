@@ -68,7 +68,7 @@ class AnswersGraphql(SendsWebhooks):
 
     def price_of(self, name: str) -> float:
         """What an operation is charged."""
-        return {"HubChangedProducts": 300.0, "HubSameSkus": 60.0}.get(name, 10.0)
+        return {"HubChangedProducts": 100.0, "HubSameSkus": 60.0}.get(name, 10.0)
 
     def answer(self, name: str, data: Any, errors: Errors) -> web.Response:
         """A GraphQL answer: always 200, with what it cost."""
