@@ -29,7 +29,7 @@ from connectors.contracts import (
 from connectors.credentials import Credentials, Draft, Post
 from connectors.declarative import page_of
 from connectors.manifest import ListingMap, Manifest
-from connectors.mapping import Mapper
+from connectors.mapping import Mapped, Mapper
 from connectors.paging import PageOfRecords
 from connectors.parts import ListingMapSpec
 from connectors.tokens import Purse
@@ -86,7 +86,9 @@ class Adapter(Base):
             last = start >= len(skus)
             records = [self._record(sku, free) for sku in part]
             known = await self.known(mapper.skus(records)) if self.known is not None else None
-            yield page_of(mapper.page(records, known), PageOfRecords(records, {"at": start}, at, last, 0))
+            mapped = Mapped(raws=[] if self.keep_raw else None)
+            mapper.extend(mapped, records, known)
+            yield page_of(mapped, PageOfRecords(records, {"at": start}, at, last, 0))
             if last:
                 return
 

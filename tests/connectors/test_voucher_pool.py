@@ -408,7 +408,10 @@ def test_prices_are_taken_as_they_were_written() -> None:
 async def test_a_pool_that_is_not_stored_shows_its_articles_and_has_no_codes() -> None:
     pool = Adapter(manifest.manifest_of("voucher_pool"), {"skus": SKUS}, {})
     pages: list[Page] = [page async for page in pool.pull(None)]
-    assert [listing.on_hand for listing in pages[0].listings] == [0, 0]
+    assert [listing.on_hand for listing in pages[0].listings] == [0, 0] and pages[0].raws == ()
+    pool.keep_raw = True
+    [page] = [page async for page in pool.pull(None)]
+    assert ["水疗" in raw for raw in page.raws] == [False, True]
     assert await pool.find("po_1") is None
     with pytest.raises(Misconfigured):
         await pool.place(po(("SPA", 1)), key="po_1")
