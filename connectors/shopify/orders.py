@@ -15,6 +15,7 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import structlog
@@ -239,7 +240,7 @@ class PlacesAtShop(SoldGoods):
                 {
                     "variantId": f"gid://shopify/ProductVariant/{goods[line.line_no].id}",
                     "quantity": line.quantity,
-                    "priceSet": money(f"{line.unit_price:f}"),
+                    "priceSet": money(_amount(line.unit_price)),
                 }
                 for line in po.lines
             ],
@@ -304,6 +305,12 @@ def _refusal(
         out_of_stock_skus=tuple(skus),
         raw_status=raw or None,
     )
+
+
+def _amount(price: Decimal) -> str:
+    """Two decimals, unless the price has more."""
+    rounded = price.quantize(Decimal("0.01"))
+    return f"{rounded if rounded == price else price.normalize():f}"
 
 
 def _phone(phone: str, country: str) -> str:

@@ -1,5 +1,5 @@
-"""Shopify's bulk operations, points and credentials: a pull that lost lines is never complete, results lie elsewhere and
-get no credential, points are waited for."""
+"""Shopify's bulk operations, points and credentials: a pull that lost lines is never complete, results lie elsewhere
+and get no credential, points are waited for."""
 
 from __future__ import annotations
 
