@@ -18,7 +18,7 @@ import httpx
 from pydantic import SecretStr
 
 from connectors import base
-from connectors.contracts import Cursor, Page
+from connectors.contracts import BadRow, Cursor, ListingIn, Page
 from connectors.credentials import Draft
 from connectors.mailbox import Entry
 from connectors.manifest import Manifest
@@ -26,7 +26,7 @@ from connectors.table_feed.config import FeedConfig, feed_config
 from connectors.table_feed.credential import FeedCaller, feed_caller
 from connectors.table_feed.fetch import Fetched, broken, fetch_url
 from connectors.table_feed.files import OVERLAP, Files, time_of
-from connectors.table_feed.reading import Reader
+from connectors.table_feed.reading import Reader, map_again
 from connectors.tables import DEFAULT, Limits, Spooled
 from hub.kernel import clock
 from hub.kernel.errors import HubError, Malformed, Retry, TooLarge
@@ -58,6 +58,10 @@ class Adapter(base.Adapter):
         """The settings that say what the table is. Override to fix some of them."""
         return self.config
 
+    def remap(self, raws: Sequence[str]) -> list[ListingIn | BadRow]:
+        """Refused rows mapped once more, with the map as it is now."""
+        return map_again(self.feed, raws, clock.now())
+
     async def aclose(self) -> None:
         """Close the HTTP client and the mailbox."""
         await super().aclose()
@@ -86,7 +90,7 @@ class Adapter(base.Adapter):
         with fetched.spooled as spooled:
             mark = {"digest": spooled.digest, "etag": fetched.etag, "last_modified": fetched.last_modified}
             same = since.get("digest") == spooled.digest
-            if same and since.get("done") and not self.feed.chosen.timed:
+            if same and since.get("done"):
                 yield _nothing_new(fetched.sent_at, {**since, **mark})
                 return
             resumed = since if same and not since.get("done") else {}
@@ -132,7 +136,7 @@ class Adapter(base.Adapter):
         if self._http is None:
             spec = self.manifest.http
             self._http = client(timeout_s=spec.timeout_s, connections=spec.concurrency)
-        conditions = {} if self.feed.chosen.timed else _conditions(since)
+        conditions = _conditions(since, timed=self.feed.chosen.timed)
 
         async def asked() -> Draft:
             draft = Draft("GET", url, dict(conditions))
@@ -178,14 +182,15 @@ def _moment(since: Cursor) -> datetime | None:
     return datetime.fromisoformat(str(said)).astimezone(UTC) if said else None
 
 
-def _conditions(since: Cursor) -> dict[str, str]:
-    """Ask only for a changed file, when a whole one was read before. Resuming needs the file itself."""
+def _conditions(since: Cursor, *, timed: bool) -> dict[str, str]:
+    """Ask only for a changed file, when a whole one was read before. Resuming needs the file itself, and one that says
+    something else with time (`timed`) is read again in every pull."""
     if since.get("done"):
         if since.get("etag"):
             return {"If-None-Match": str(since["etag"])}
         if since.get("last_modified"):
             return {"If-Modified-Since": str(since["last_modified"])}
-    if "row" not in since and since.get("since"):
+    if "row" not in since and since.get("since") and not timed:
         when = datetime.fromisoformat(str(since["since"])).astimezone(UTC) - OVERLAP
         return {"If-Modified-Since": format_datetime(when, usegmt=True)}
     return {}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from datetime import datetime
 
+import orjson
+
 from connectors import base
-from connectors.contracts import BadRow, Cursor, Page
+from connectors.contracts import BadRow, Cursor, ListingIn, Page
 from connectors.mapping import Mapped
 from connectors.table_feed.config import FeedConfig
 from connectors.table_feed.fetch import broken
@@ -158,6 +160,25 @@ def _start(source: Iterator[Record], skip: int, count: int) -> list[Record]:
         if record.number > skip:
             return [record, *take(source, count - 1)]
     return []
+
+
+def map_again(feed: FeedConfig, raws: Sequence[str], now: datetime) -> list[ListingIn | BadRow]:
+    """Refused rows, as the quarantine kept them, mapped once more with the map as it is now."""
+    mapper = FeedMapper(feed)
+    results: list[ListingIn | BadRow] = []
+    for raw in raws:
+        try:
+            kept = orjson.loads(raw)
+            record = Record(int(kept.pop("row")), {str(name): str(cell) for name, cell in kept.items()})
+        except (ValueError, KeyError, AttributeError, TypeError):
+            results.append(BadRow(reason="only a part of this row was kept; pull again", raw=raw))
+            continue
+        mapped = mapper.page(_prepare(mapper, [record], now))
+        if mapped.listings:
+            results.append(mapped.listings[0])
+        else:
+            results.append(mapped.bad[0] if mapped.bad else BadRow(reason="the map skips this row by design", raw=raw))
+    return results
 
 
 def _prepare(mapper: FeedMapper, batch: list[Record], now: datetime) -> list[Prepared]:

@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -139,17 +139,26 @@ def demo(
 
 @vendor_app.command("add")
 def vendor_add(
-    name: Annotated[str, typer.Option(help="The vendor's name.")],
-    connector: Annotated[str, typer.Option(help="One of `supplyhub connector list`.")],
+    name: Annotated[str, typer.Option(help="The vendor's name.")] = "",
+    connector: Annotated[str, typer.Option(help="One of `supplyhub connector list`.")] = "",
     config: Annotated[str, typer.Option(help="Connection settings as JSON or @FILE (JSON or YAML).")] = "{}",
     secrets: Annotated[str, typer.Option(help="Secrets as JSON, @FILE, or - for standard input.")] = "{}",
     name_en: Annotated[str, typer.Option(help="English name.")] = "",
     role: Annotated[str, typer.Option(help="supply or reference.")] = "supply",
     every: Annotated[int, typer.Option(min=30, help="Seconds between pulls.")] = 900,
 ) -> None:
-    """Add a vendor and its connection."""
+    """Add a vendor and its connection. On a terminal and without --connector or --config it asks, tests and shows."""
     from hub.app.commands import add_vendor
 
+    if sys.stdin.isatty() and (not connector or config == "{}"):
+        from rich.console import Console
+
+        from hub.app.onboarding import guide
+
+        _run(guide(_Terminal(), Console(), name=name, connector=connector))
+        return
+    if not name or not connector:
+        raise typer.BadParameter("give --name and --connector, or run it on a terminal to be asked")
     connection = _run(
         add_vendor(
             name=name, name_en=name_en, connector=connector, config=_document(config, "config"),
@@ -157,6 +166,23 @@ def vendor_add(
         )
     )  # fmt: skip
     typer.echo(f"connection {connection} added; `supplyhub sync '{name}'` pulls it now")
+
+
+class _Terminal:
+    """A person at a terminal."""
+
+    def text(self, question: str, default: str = "", *, hidden: bool = False) -> str:
+        shown = not (hidden and default)
+        return str(typer.prompt(question, default=default, hide_input=hidden, show_default=shown and bool(default)))
+
+    def choose(self, question: str, choices: Sequence[str], default: str) -> str:
+        shown = f"{question} ({', '.join(choices)})" if len(choices) < 8 else question
+        while (answer := str(typer.prompt(shown, default=default))) not in choices:
+            typer.echo(f"answer one of {', '.join(choices)}")
+        return answer
+
+    def yes(self, question: str, default: bool) -> bool:
+        return typer.confirm(question, default=default)
 
 
 @vendor_app.command("list")

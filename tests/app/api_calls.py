@@ -49,7 +49,8 @@ def _order(world: World, tenant: Tenant | None, _ids: Ids) -> Any:
 
 
 def _connection(world: World, _tenant: Tenant | None, ids: Ids) -> Any:
-    config = {"file": f"{world.vendors['A'].name}.csv"}
+    columns = {column: column for column in ("vendor_sku", "title", "price", "on_hand")}
+    config = {"file": f"{world.vendors['A'].name}.csv", "map": columns}
     return {
         "vendor_id": int(ids["vendor"]),
         "connector": "table_feed",
@@ -75,6 +76,10 @@ def _scan(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
 
 def _parcel(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
     return {"parcels": [{"carrier": "sf", "tracking_no": f"NEW{next(_fresh)}"}]}
+
+
+def _refused(ids: Ids) -> Any:
+    return {"connection_id": int(ids["connection"]), "reason": "nobody was refused for this"}
 
 
 def _stock(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
@@ -127,6 +132,12 @@ WAYS: dict[str, Way] = {
     "POST /v1/connections/{id}/preview": Way("staff", "connection"),
     "POST /v1/connections/{id}/sync": Way("staff", "connection"),
     "POST /v1/connections/{id}/test": Way("staff", "connection"),
+    "GET /v1/connections/{id}": Way("staff", "connection"),
+    "PATCH /v1/connections/{id}": Way("staff", "connection", body=lambda *_: {"sync_every_s": 700 + next(_fresh)}),
+    "POST /v1/connections/{id}/live": Way("staff", "connection"),
+    "POST /v1/connections/{id}/pause": Way("staff", "spare"),
+    "GET /v1/connectors": _STAFF,
+    "GET /v1/listing-identities": _STAFF,
     "GET /v1/metrics/assortment": _STAFF,
     "GET /v1/metrics/parity": _STAFF,
     "GET /v1/parity/cases": _STAFF,
@@ -135,6 +146,9 @@ WAYS: dict[str, Way] = {
     "GET /v1/parity/policies": _STAFF,
     "PUT /v1/parity/policies": Way("staff", body=lambda w, *_: {"mall_id": w.malls["B"].id, "action": "observe"}),
     "GET /v1/quarantine": _STAFF,
+    "GET /v1/quarantine/causes": _STAFF,
+    "POST /v1/quarantine/discard": Way("staff", body=lambda _w, _t, ids: {**_refused(ids), "why": "a test article"}),
+    "POST /v1/quarantine/replay": Way("staff", body=lambda _w, _t, ids: _refused(ids)),
     "GET /v1/references": _STAFF,
     "POST /v1/references": Way("staff", body=_reference),
     "GET /v1/sync-runs": _STAFF,

@@ -260,7 +260,9 @@ async def _vendor(world: World, letter: str) -> None:
     async with uow() as tx:
         headers = _bearer(await keys.create_key(tx, "vendor", made["id"], name))
     vendor = world.vendors[letter] = Tenant("vendor", letter, made["id"], name, headers, {name})
+    spare = {**feed, "name": f"spare of {name}", "config": {**feed["config"], "file": "nothing-yet.csv"}}
     vendor.ids |= {"connection": str(connection["id"]), "pushes": str(pushes["id"])}
+    vendor.ids["spare"] = str((await world.good("POST", "/connections", world.staff, spare))["id"])
     async with uow() as tx:
         for row in await tx.fetch(
             "SELECT id, product_id, vendor_sku FROM catalog_listings WHERE connection_id = $1", connection["id"]

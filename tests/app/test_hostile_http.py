@@ -333,8 +333,9 @@ async def test_settings_of_a_connection_are_refused_or_reported_never_a_crash(wo
     described = manifest_of("table_feed")
     owner, file = world.vendors["A"].id, f"{world.vendors['A'].name}.csv"
     tries = [(name, value) for name, s in described.config.items() if not s.secret for value in VALUES]
-    tries += [("map", f'{{"vendor_sku":{value}}}') for value in VALUES]
-    tries += [("map", f'{{{value}:"price"}}') for value in VALUES if value.startswith('"')]
+    rest = '"title":"title","price":"price"'
+    tries += [("map", f'{{{rest},"vendor_sku":{value}}}') for value in VALUES]
+    tries += [("map", f'{{{rest},"vendor_sku":"sku",{value}:"price"}}') for value in VALUES if value.startswith('"')]
     tries += [
         ("page_rows", '"\u00b2"'),
         ("page_rows", '"' + "9" * 5_000 + '"'),
@@ -348,7 +349,7 @@ async def test_settings_of_a_connection_are_refused_or_reported_never_a_crash(wo
             "vendor_id": owner,
             "connector": "table_feed",
             "name": f"n{n}",
-            "config": {"file": file},
+            "config": {"file": file, "map": {name: name for name in ("vendor_sku", "title", "price", "on_hand")}},
         }
         reply = await world.call("POST", "/v1/connections", world.staff, raw=filled(base, ("config", name), value))
         if found := complaint(reply):

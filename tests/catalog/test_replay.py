@@ -99,3 +99,16 @@ async def test_what_was_discarded_stays_so_when_it_comes_again_and_what_was_repl
         (first, "discarded", False, 2), (second, None, True, 2)
     ]  # fmt: skip
     assert rows[0]["note"] == "key:1: a test article"
+
+
+async def test_a_row_of_a_table_lands_once_its_map_was_mended() -> None:
+    feed = {"file": "x.csv", "map": {"vendor_sku": "sku", "title": "nmae", "price": "price", "on_hand": "qty"}}
+    c = await connection(config=orjson.dumps(feed).decode())
+    cells = {"row": 7, "sku": "A", "name": "口罩", "price": "9.90", "qty": "4"}
+    await refuse(c, ("title: Field required", cells), ("cut", '{"row": 3, "sku": "B"'))
+    assert (await replay.replay(c)).landed == 0
+    feed["map"] = {**feed["map"], "title": "name"}  # type: ignore[dict-item]
+    async with uow() as tx:
+        await connectors.change_connection(tx, c, config=feed)
+    done = await replay.replay(c)
+    assert (done.landed, done.refused) == (1, 1) and (await shelf(await listing("A")))["on_hand"] == 4
