@@ -195,7 +195,7 @@ class _Files(asyncssh.SFTPServer):
 
     def _renamed(self, path: bytes) -> None:
         """A file is in its place: the partner may act on it."""
-        name = os.fsdecode(path)
+        name = "/" + os.path.normpath(os.fsdecode(path)).lstrip("/")
         acts = self._sandbox.acts(name)
         self._sandbox.note("RENAME", name, acted=acts)
         if acts:

@@ -1,0 +1,1 @@
+"""ANSI X12 over a mailbox: catalogues, inventories and orders of wholesalers."""
