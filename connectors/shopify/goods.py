@@ -104,7 +104,7 @@ class SoldGoods(PullsShop):
                 self.check_currency(data)
                 connection = field(data, "productVariants")
                 for variant in nodes(connection):
-                    if isinstance(variant, dict) and sku_of(variant) in skus:  # a search finds more than was meant
+                    if isinstance(variant, dict):  # under its exact SKU: a search finds more than was meant
                         found.setdefault(sku_of(variant), []).append(variant)
                 after = following(connection)
                 if after is None:
