@@ -51,7 +51,7 @@ from connectors.directory import (
     set_status,
     vendor_name,
 )
-from connectors.inbox import Landing, forget_old, land_push, landed
+from connectors.inbox import Landing, connections_to_poll, forget_old, land_push, landed, poll_messages
 from connectors.protocol import Remaps
 from connectors.runs import (
     Due,
@@ -173,6 +173,7 @@ __all__ = [
     "capabilities",
     "change_connection",
     "connection_settings",
+    "connections_to_poll",
     "describe_all",
     "drift_of",
     "due_connections",
@@ -187,6 +188,7 @@ __all__ = [
     "note_drift",
     "open_connector",
     "open_quarantine",
+    "poll_messages",
     "preview",
     "preview_connection",
     "quarantine",

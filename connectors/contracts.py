@@ -31,6 +31,7 @@ class Capability(StrEnum):
     BOOKS_SLOTS = "books_slots"
     ISSUES_CODES = "issues_codes"
     OBSERVES_PRICES = "observes_prices"
+    POLLS_MESSAGES = "polls_messages"
 
 
 class ListingIn(Frozen):
@@ -251,6 +252,14 @@ class PushContent(Frozen):
     orders: tuple[OrderUpdate, ...] = ()
     bad: tuple[BadRow, ...] = ()
     ping: bool = False
+
+
+class Message(Frozen):
+    """One message that waited at a vendor: the vendor's id of it, its topic, and all that reading it needs."""
+
+    external_id: str
+    topic: str
+    body: bytes
 
 
 class PushReceived(Frozen):

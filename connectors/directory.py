@@ -165,6 +165,7 @@ async def change_connection(
 ) -> list[str]:
     """Change what is given: `config` as a whole, `secrets` one by one (an empty value removes one). Returns the names
     of what changed, none of its values. Raises NotFound, Rejected (settings), Conflict (name)."""
+    await store.lock_connection(tx, connection_id)  # secrets are sealed as a whole: two changes must not cross
     row = await _row(tx, connection_id)
     before = _secrets(row)
     kept = {key: value for key, value in {**before, **(secrets or {})}.items() if value}

@@ -67,6 +67,12 @@ class SystemKit(ABC):
         """The JSON body of the order as the sandbox received it, for comparison with fixtures/golden_order.json."""
         raise NotImplementedError
 
+    # For connectors that poll messages ------------------------------------------------------------------------
+
+    def put_messages(self, sandbox: Sandbox) -> None:
+        """Let at least two messages wait in the sandbox."""
+        raise NotImplementedError
+
     unknown_order = "4711"  # an order number of the vendor's form that the sandbox never gave
 
     # For connectors that receive pushes -----------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import logging
 import math
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -13,11 +15,11 @@ import orjson
 
 from connectors import base
 from connectors.base import Adapter
-from connectors.contracts import Capability, PushContent
+from connectors.contracts import Capability, Message, PushContent
 from connectors.kit import SystemKit
 from connectors.kit_registry import CHECKS, promise, raises
 from connectors.kit_stage import KitFailure, figures_of, listings_of, must, pages_of, playing, stock_pages_of
-from connectors.protocol import ReceivesPush
+from connectors.protocol import PollsMessages, ReceivesPush
 from connectors.sandbox_kit import Delivery, Faults
 from hub.kernel.errors import Broken, HubError, Misconfigured, NotFound, Unauthorized
 
@@ -220,6 +222,39 @@ async def pushes_out_of_order_converge(kit: SystemKit) -> None:
             rest = contents[5:]
             must(_newest([*shuffled, *rest, *shuffled]) == wanted, "the final state depends on the order of arrival")
         must(_last_wins(contents) == wanted, "the newest push does not say the final state")
+
+
+@promise(Capability.POLLS_MESSAGES)
+async def messages_wait_until_they_are_acknowledged(kit: SystemKit) -> None:
+    """A message that was fetched and not acknowledged comes again, under the same id, to a new object; one that was
+    acknowledged does not; each can be read without calling anybody."""
+    async with playing(kit) as (sandbox, adapter):
+        kit.put_messages(sandbox)
+        first = await _batch_of(adapter)
+        must(len(first) >= 1, "no message came")
+        fresh = kit.adapter(sandbox)
+        try:
+            again = await _batch_of(fresh)
+            must([m.external_id for m in again] == [m.external_id for m in first], "a message was lost or renamed")
+            assert isinstance(fresh, PollsMessages)
+            seen = len(sandbox.seen)
+            for message in again:
+                fresh.parse_message(message.topic, message.body)
+            must(len(sandbox.seen) == seen, "reading a message called the vendor")
+            await fresh.acknowledge([message.external_id for message in again])
+            left = {m.external_id for m in await _batch_of(fresh)}
+            must(not left & {m.external_id for m in again}, "an acknowledged message came again")
+        finally:
+            await fresh.aclose()
+
+
+async def _batch_of(adapter: Adapter) -> Sequence[Message]:
+    """The first batch of waiting messages; empty when none waits."""
+    assert isinstance(adapter, PollsMessages)
+    async with contextlib.aclosing(adapter.messages()) as batches:  # type: ignore[type-var]
+        async for batch in batches:
+            return batch
+    return ()
 
 
 @promise(Capability.PULLS_LISTINGS)

@@ -11,6 +11,7 @@ from connectors.contracts import (
     Cursor,
     IssuedCode,
     ListingIn,
+    Message,
     OrderUpdate,
     Page,
     PurchaseOrder,
@@ -52,6 +53,24 @@ class ReceivesPush(Protocol):
 
     def parse_push(self, topic: str, body: bytes) -> PushContent:
         """What the verified body means. Pure."""
+        ...
+
+
+@runtime_checkable
+class PollsMessages(Protocol):
+    """For systems that keep messages until they are told that we have them."""
+
+    def messages(self) -> AsyncIterator[Sequence[Message]]:
+        """Batches of waiting messages. Land a batch, acknowledge it, then ask for the next. Deletes nothing."""
+        ...
+
+    async def acknowledge(self, ids: Sequence[str]) -> None:
+        """Have landed messages deleted. Raises Refused for those that the vendor keeps, Retry when it is not known:
+        they come again."""
+        ...
+
+    def parse_message(self, topic: str, body: bytes) -> PushContent:
+        """What a message means. Pure."""
         ...
 
 

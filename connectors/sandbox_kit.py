@@ -16,7 +16,7 @@ from aiohttp import web
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # A handler may say under this key whether the request acted; unless it says, every POST did. Of several POSTs that
 # place one order only the last one acts; a GraphQL query and a login do not.
-ACTS = "acts"
+ACTS: web.RequestKey[bool] = web.RequestKey("acts", bool)
 
 
 @dataclass

@@ -252,5 +252,9 @@ async def first_rows(adapter: object, limit: int) -> Preview:
     rows = [PreviewRow(vendor_sku=b.vendor_sku, raw=b.raw, problem=b.reason, pointer=b.pointer) for b in refused]
     rows += [PreviewRow(vendor_sku=x.vendor_sku, raw=raw, mapped=x) for x, raw in zip(kept, raws, strict=False)]
     return Preview(
-        rows=tuple(rows[:limit]), listings=tuple(kept), slots=tuple(slots[:limit]), bad=refused, drift=tuple(sorted(drift))
+        rows=tuple(rows[:limit]),
+        listings=tuple(kept),
+        slots=tuple(slots[:limit]),
+        bad=refused,
+        drift=tuple(sorted(drift)),
     )

@@ -79,7 +79,7 @@ async def on_payload(tx: Tx, event: PayloadLanded) -> None:
         if update.status is ShipmentStatus.UNKNOWN and update.raw_status:
             await connectors.note_drift(tx, connection.id, [f"order status={update.raw_status[:80]}"])
         if po is None:
-            log.warning("update_of_unknown_order", connection_id=connection.id, raw_status=update.raw_status)
+            log.debug("update_of_unknown_order", connection_id=connection.id, raw_status=update.raw_status)
         else:
             await apply_update(tx, po, update)
 

@@ -10,3 +10,5 @@ from connectors.jd_vop.reconciling import Reconciles
 
 class Adapter(FetchesMessages, Reconciles, TakesOrders):
     """One account of one contract."""
+
+    observes_prices = True

@@ -56,6 +56,12 @@ class Kit(SystemKit):
         """More than JD has."""
         return example_order("po_0190a5c2f00070008000000000000002", [("1005", 50, "15.50")])
 
+    def put_messages(self, sandbox: Sandbox) -> None:
+        """A price that moved and a shelf that was cleared."""
+        assert isinstance(sandbox, VopSandbox)
+        sandbox.tell(2, {"skuId": 1005})
+        sandbox.tell(4, {"skuId": 2001, "page_num": "100001", "state": 0})
+
     def orders_at_vendor(self, sandbox: Sandbox, key: str) -> int:
         assert isinstance(sandbox, VopSandbox)
         return sandbox.living(key)

@@ -16,14 +16,14 @@ from pydantic import ValidationError
 
 from connectors import jsonio
 from connectors.calling import Refused
-from connectors.contracts import BadRow, ListingIn, OrderUpdate, PushContent, ShipmentStatus, StockReport
+from connectors.contracts import BadRow, ListingIn, Message, OrderUpdate, PushContent, ShipmentStatus, StockReport
 from connectors.jd_vop.orders import TakesOrders
 from connectors.jd_vop.vop import china_time, digits, member, number, parts, rows
 from connectors.mapping import bad_row
 from connectors.stockmap import StockMapper
 from hub.kernel import clock
 from hub.kernel.errors import Broken, Malformed, NotFound
-from hub.kernel.types import Frozen, Level
+from hub.kernel.types import Level
 
 OF_SKUS = frozenset({2, 4, 6, 16})  # price, shelf, pool, description
 OF_ORDERS = frozenset({1, 5, 10, 12, 14, 15, 18, 23, 25, 31, 109})
@@ -37,14 +37,6 @@ _RANK = {
     ShipmentStatus.IN_TRANSIT: 2,
     ShipmentStatus.OUT_FOR_DELIVERY: 3,
 }  # everything else has come to its end
-
-
-class Message(Frozen):
-    """One message, ready to be landed: its id at JD, its type, and all that `parse_message` needs."""
-
-    external_id: str
-    topic: str
-    body: bytes
 
 
 class FetchesMessages(TakesOrders):

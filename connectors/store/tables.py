@@ -51,6 +51,7 @@ connections = Table(
     Column("last_full_at", DateTime(timezone=True)),  # when the newest complete full pull began
     Column("last_complete_at", DateTime(timezone=True)),  # when the newest complete pull ended
     Column("failures", Integer, nullable=False, server_default=text("0")),  # runs failed since the last good one
+    Column("polled_at", DateTime(timezone=True)),  # when its vendor was last asked for messages
     Column("push_enabled", Boolean, nullable=False, server_default=text("false")),
     Column("created_at", DateTime(timezone=True), nullable=False),
     UniqueConstraint("vendor_id", "name"),
@@ -146,7 +147,7 @@ voucher_codes = Table(
     Column("taken_in_at", DateTime(timezone=True), nullable=False),
     UniqueConstraint("connection_id", "mark"),
     CheckConstraint("state IN ('free', 'handed', 'void')", name="state"),
-    CheckConstraint("(state = 'handed') = (po_number IS NOT NULL)", name="handed"),
+    CheckConstraint("state = 'void' OR (state = 'handed') = (po_number IS NOT NULL)", name="handed"),
     Index("ix_voucher_codes_free", "connection_id", "sku", "id", postgresql_where=text("state = 'free'")),
     Index("ix_voucher_codes_po", "connection_id", "po_number", postgresql_where=text("po_number IS NOT NULL")),
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -66,6 +67,10 @@ async def sync_now(tx: Tx, connection_id: int) -> int:
     )
 
 
+async def lock_connection(tx: Tx, connection_id: int) -> None:
+    await tx.run("SELECT 1 FROM connections WHERE id = $1 FOR NO KEY UPDATE", connection_id)
+
+
 async def change_connection(tx: Tx, connection_id: int, row: Mapping[str, Any]) -> bool:
     """Write a connection's name, settings, schedule and whether it takes pushes; False when the name is taken."""
     sql = """UPDATE connections c SET name = $2, config = $3, sync_every_s = $4, push_enabled = $5
@@ -77,6 +82,16 @@ async def change_connection(tx: Tx, connection_id: int, row: Mapping[str, Any]) 
 
 async def set_status(tx: Tx, connection_id: int, status: str) -> int:
     return await tx.run("UPDATE connections SET status = $2 WHERE id = $1", connection_id, status)
+
+
+async def take_to_poll(tx: Tx, connectors: Sequence[str], every_s: float) -> list[int]:
+    """Connections of these systems that were last asked for messages `every_s` ago; marks them as asked now."""
+    sql = """UPDATE connections SET polled_at = $2 WHERE id IN (
+               SELECT id FROM connections WHERE connector = ANY($1::text[]) AND status <> 'draft'
+                 AND (polled_at IS NULL OR polled_at <= $3) ORDER BY polled_at NULLS FIRST, id FOR UPDATE SKIP LOCKED)
+             RETURNING id"""
+    before = tx.now - timedelta(seconds=every_s)
+    return sorted(row["id"] for row in await tx.fetch(sql, list(connectors), tx.now, before))
 
 
 async def go_live(tx: Tx, connection_id: int) -> int:

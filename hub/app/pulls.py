@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import weakref
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -19,13 +19,15 @@ from hub.kernel.errors import Conflict, HubError
 log = structlog.get_logger()
 WELL = 48  # vendors pulled at once by one process; a vendor's own limits are kept by its connector
 UNWELL = 12  # of those whose last run failed
+POLL_EVERY_S = 30.0
 
 
 class Pulls:
-    """The pulls under way in one process."""
+    """Visits to vendors that are under way in one process; `visit` makes one."""
 
-    def __init__(self) -> None:
+    def __init__(self, visit: Callable[[int], Awaitable[None]]) -> None:
         self.running: dict[int, asyncio.Task[None]] = {}
+        self._visit = visit
         self._unwell: set[int] = set()
 
     def begin(self, due: Sequence[connectors.api.Due]) -> int:
@@ -36,7 +38,7 @@ class Pulls:
                 continue
             if failures:
                 self._unwell.add(connection_id)
-            self.running[connection_id] = asyncio.create_task(self._pull(connection_id))
+            self.running[connection_id] = asyncio.create_task(self._go(connection_id))
             started += 1
         return started
 
@@ -45,17 +47,15 @@ class Pulls:
             return len(self._unwell) < UNWELL
         return len(self.running) - len(self._unwell) < WELL
 
-    async def _pull(self, connection_id: int) -> None:
+    async def _go(self, connection_id: int) -> None:
         try:
-            outcome = await catalog.api.sync(connection_id)
-            if outcome.error:
-                log.warning("pull_failed", connection_id=connection_id, error=outcome.error)
+            await self._visit(connection_id)
         except Conflict:
             pass  # somebody else was quicker
         except HubError as error:
-            log.warning("pull_failed", connection_id=connection_id, error=str(error))
+            log.warning("visit_failed", connection_id=connection_id, error=str(error))
         except Exception:
-            log.exception("pull_crashed", connection_id=connection_id)
+            log.exception("visit_crashed", connection_id=connection_id)
         finally:
             self.running.pop(connection_id, None)
             self._unwell.discard(connection_id)
@@ -71,12 +71,26 @@ class Pulls:
         self._unwell.clear()
 
 
-_pulls: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Pulls] = weakref.WeakKeyDictionary()
+async def _pull(connection_id: int) -> None:
+    outcome = await catalog.api.sync(connection_id)
+    if outcome.error:
+        log.warning("pull_failed", connection_id=connection_id, error=outcome.error)
+
+
+async def _poll(connection_id: int) -> None:
+    await connectors.api.poll_messages(connection_id)
+
+
+_mine: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Pulls, Pulls]] = weakref.WeakKeyDictionary()
+
+
+def _visits() -> tuple[Pulls, Pulls]:
+    return _mine.setdefault(asyncio.get_running_loop(), (Pulls(_pull), Pulls(_poll)))
 
 
 def pulls() -> Pulls:
     """The pulls of this process."""
-    return _pulls.setdefault(asyncio.get_running_loop(), Pulls())
+    return _visits()[0]
 
 
 async def pull_due() -> int:
@@ -87,6 +101,14 @@ async def pull_due() -> int:
     return pulls().begin(due)
 
 
+async def poll_due() -> int:
+    """Start asking vendors that keep messages for us, each about once in POLL_EVERY_S; returns how many."""
+    async with db.uow() as tx:
+        due = await connectors.api.connections_to_poll(tx, POLL_EVERY_S)
+    return _visits()[1].begin([connectors.api.Due(connection_id, 0) for connection_id in due])
+
+
 async def stop_pulls() -> None:
-    """Break off this process's pulls, before it stops."""
-    await pulls().stop()
+    """Break off this process's visits to vendors, before it stops."""
+    for visits in _visits():
+        await visits.stop()

@@ -26,7 +26,7 @@ import pricing.web
 from catalog.contracts import ListingIdentityChanged, ListingsChanged, Oversold
 from connectors.contracts import ConnectionTurned, PayloadLanded, Quarantined
 from fulfillment.contracts import ShipmentUpdated
-from hub.app.pulls import pull_due
+from hub.app.pulls import poll_due, pull_due
 from hub.kernel import events, tasks
 from hub.kernel.events import Flow
 from hub.kernel.web import Route
@@ -79,6 +79,7 @@ TASKS: dict[str, Task] = {
     tasks.FLOW: Task(lambda: events.drain(FLOW), "flow", 2),
     tasks.PLACE: Task(orders.api.place_due, "flow", 1),
     tasks.SYNC: Task(pull_due, "sync", 2),
+    "poll_messages": Task(poll_due, "sync", 10),
     "expire_reservations": Task(orders.api.expire_reservations, "flow", 5),
     "expire_verdicts": Task(pricing.api.expire_verdicts, "flow", 60),
     "refresh_undecided": Task(fulfillment.api.refresh_undecided, "flow", 60),

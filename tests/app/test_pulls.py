@@ -43,7 +43,7 @@ def syncing(monkeypatch: pytest.MonkeyPatch) -> dict[int, asyncio.Event]:
 async def test_vendors_that_failed_last_time_share_a_few_places_and_leave_the_rest(
     syncing: dict[int, asyncio.Event],
 ) -> None:
-    mine = Pulls()
+    mine = Pulls(pulls._pull)
     unwell = [connectors.Due(n, 3) for n in range(UNWELL * 3)]
     well = [connectors.Due(1000 + n, 0) for n in range(WELL + 5)]
     assert mine.begin(unwell) == UNWELL
@@ -61,7 +61,7 @@ async def test_vendors_that_failed_last_time_share_a_few_places_and_leave_the_re
 async def test_a_pull_that_is_broken_off_is_resumed_at_once(database: Database) -> None:
     async with shops(1) as (made, [connection_id]):
         made[0].faults.hang = True
-        mine = Pulls()
+        mine = Pulls(pulls._pull)
         mine.begin([connectors.Due(connection_id, 0)])
         await until(lambda: made[0]._requests > 0)
         await mine.stop()

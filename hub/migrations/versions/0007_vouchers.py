@@ -30,7 +30,9 @@ def upgrade() -> None:
         sa.Column("handed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("taken_in_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("state IN ('free', 'handed', 'void')", name=op.f("ck_voucher_codes_state")),
-        sa.CheckConstraint("(state = 'handed') = (po_number IS NOT NULL)", name=op.f("ck_voucher_codes_handed")),
+        sa.CheckConstraint(
+            "state = 'void' OR (state = 'handed') = (po_number IS NOT NULL)", name=op.f("ck_voucher_codes_handed")
+        ),
         sa.ForeignKeyConstraint(["connection_id"], ["connections.id"], name=op.f("fk_voucher_codes_connection_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_voucher_codes")),
         sa.UniqueConstraint("connection_id", "mark", name=op.f("uq_voucher_codes_connection_id_mark")),

@@ -30,6 +30,7 @@ def upgrade() -> None:
     op.add_column("sync_runs", sa.Column("stock_changed", sa.Integer(), server_default=sa.text("0"), nullable=False))
     _check("sync_runs", "ck_sync_runs_kind", "kind IN ('full', 'incremental', 'stock')")
     _check("connections", "ck_connections_status", "status IN ('draft', 'live', 'paused')")
+    op.add_column("connections", sa.Column("polled_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("catalog_listings", sa.Column("external_id", sa.Text(), nullable=True))
     op.add_column("catalog_listings", sa.Column("family_id", sa.Text(), nullable=True))
     op.create_index(
@@ -67,6 +68,7 @@ def downgrade() -> None:
     op.drop_index("uq_catalog_listings_external_id", table_name="catalog_listings")
     op.drop_column("catalog_listings", "family_id")
     op.drop_column("catalog_listings", "external_id")
+    op.drop_column("connections", "polled_at")
     _check("connections", "ck_connections_status", "status IN ('live', 'paused')")
     _check("sync_runs", "ck_sync_runs_kind", "kind IN ('full', 'incremental')")
     op.drop_column("quarantine", "note")
