@@ -62,6 +62,7 @@ from connectors.runs import (
     release_run,
     save_progress,
     start_run,
+    sweep_drift,
 )
 from connectors.trial import (
     ConnectorInfo,
@@ -200,6 +201,7 @@ __all__ = [
     "set_status",
     "settle_quarantine",
     "start_run",
+    "sweep_drift",
     "sync_now",
     "try_connection",
     "vendor_name",

@@ -143,6 +143,12 @@ async def _lists_changes_only(tx: Tx, connection_id: int) -> bool:
     return row is not None and lists_changes_only(of_connection(row["connector"], row["config"]), row["config"])
 
 
+async def sweep_drift(tx: Tx) -> dict[int, int]:
+    """Connection -> rows that its last full sweep found changed although the pulls of changes had not told: how far its
+    vendor's word about changes can be trusted."""
+    return {row["connection_id"]: row["rows"] for row in await store.sweep_drift(tx)}
+
+
 class Due(NamedTuple):
     """A connection whose time has come. `failures` counts its runs that failed since the last good one."""
 

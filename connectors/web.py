@@ -79,6 +79,8 @@ class RunShown(View):
     unchanged: int
     quarantined: int
     unlisted: int
+    stock_seen: int
+    stock_changed: int
     attempts: int
     started_at: datetime
     finished_at: datetime | None

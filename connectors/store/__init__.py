@@ -26,6 +26,7 @@ from connectors.store.runs import (
     run_rows,
     run_succeeded,
     save_progress,
+    sweep_drift,
     take_connection,
 )
 from connectors.store.tables import (
@@ -90,6 +91,7 @@ __all__ = [
     "schema_drift",
     "set_status",
     "settle_quarantine",
+    "sweep_drift",
     "sync_now",
     "sync_runs",
     "take_connection",

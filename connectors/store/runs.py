@@ -87,6 +87,19 @@ async def run_failed(tx: Tx, connection_id: int, retry_after: float | None) -> N
     await tx.run(sql, connection_id, tx.now, retry_after or 0.0)
 
 
+async def sweep_drift(tx: Tx) -> list[asyncpg.Record]:
+    """(connection_id, rows): what each connection's last full sweep found that the pulls of changes before it had
+    missed. Connections without such pulls are left out: a full pull alone misses nothing."""
+    sql = """SELECT c.id AS connection_id, r.created + r.updated + r.unlisted + r.stock_changed AS rows
+             FROM connections c CROSS JOIN LATERAL (
+               SELECT id, created, updated, unlisted, stock_changed FROM sync_runs r
+               WHERE r.connection_id = c.id AND r.kind = 'full' AND r.status = 'done' ORDER BY r.id DESC LIMIT 1) r
+             WHERE EXISTS (SELECT 1 FROM sync_runs b WHERE b.connection_id = c.id AND b.id < r.id
+                           AND b.kind <> 'full' AND b.status = 'done')
+             ORDER BY 1"""
+    return await tx.fetch(sql)
+
+
 async def run_rows(tx: Tx, connection_id: int | None, before: int, limit: int) -> list[asyncpg.Record]:
     sql = """SELECT * FROM sync_runs WHERE ($1::bigint IS NULL OR connection_id = $1) AND id < $2
              ORDER BY id DESC LIMIT $3"""

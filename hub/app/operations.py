@@ -67,6 +67,10 @@ async def prometheus(_call: Call[Any, Any]) -> web.Response:
     async with uow() as tx:
         outbox = await store.outbox_state(tx)
         age = await store.canary_age(tx)
+        drift = await connectors.api.sweep_drift(tx)
+    metrics.SWEEP_DRIFT.clear()
+    for connection_id, rows in drift.items():
+        metrics.SWEEP_DRIFT.labels(connection_id).set(rows)
     metrics.OUTBOX_PENDING.set(outbox["pending"])
     metrics.OUTBOX_DEAD.set(outbox["dead"])
     metrics.OUTBOX_AGE.set(outbox["age"])

@@ -13,6 +13,10 @@ REQUESTS = Histogram(
 EVENTS = Counter("supplyhub_events_total", "Outbox events by outcome", ["type", "outcome"])
 VENDOR_CALLS = Counter("supplyhub_vendor_calls_total", "Calls to vendors by outcome", ["connector", "outcome"])
 LISTINGS = Counter("supplyhub_listings_total", "Listings ingested by outcome", ["outcome"])
+SWEEP_DRIFT = Gauge(
+    "supplyhub_sweep_drift_rows", "Rows that a connection's last full sweep found and its pulls of changes had missed",
+    ["connection"],
+)  # fmt: skip
 STOCK_REPORTS = Counter("supplyhub_stock_reports_total", "Stock reports by result", ["result"])
 ORDERS = Counter("supplyhub_orders_total", "Orders by outcome", ["outcome"])
 OUTBOX_PENDING = Gauge("supplyhub_outbox_pending", "Events waiting to be delivered")

@@ -127,3 +127,20 @@ async def test_the_next_kind_is_stock_where_only_stock_is_told_apart(
         assert await connectors.next_sync_kind(tx, c) == "stock"
         await tx.run("UPDATE connections SET last_full_at = last_full_at - interval '2 hours'")
         assert await connectors.next_sync_kind(tx, c) == "full"
+
+
+async def test_a_full_sweep_says_what_the_pulls_of_changes_had_missed(vendor: Vendor) -> None:
+    c = await connection()
+    vendor.pages[c], vendor.stock[c] = silent(12), figures(*((f"A{i}", 5) for i in range(12)))
+    await api.sync(c, kind="full")
+    async with uow() as tx:
+        assert await connectors.sweep_drift(tx) == {}, "there were no pulls of changes yet"
+    vendor.stock[c] = figures(("A1", 4), after=2)
+    await api.sync(c, kind="stock")
+    kept = [row(f"A{i}", on_hand=None) for i in range(5)]
+    dearer = [row(f"A{i}", on_hand=None, price="99") for i in range(5, 11)]
+    vendor.pages[c] = pages([*kept, *dearer], captured_at=at(3))
+    vendor.stock[c] = figures(*((f"A{i}", 4) for i in range(3)), after=3)
+    await api.sync(c, kind="full")
+    async with uow() as tx:
+        assert await connectors.sweep_drift(tx) == {c: 6 + 1 + 2}, "six prices, one gone, two figures"
