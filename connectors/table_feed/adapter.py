@@ -125,7 +125,8 @@ class Adapter(base.Adapter):
             yield _nothing_new(now, _since(since))
 
     def _reader(self, resumed: Cursor, now: datetime) -> Reader:
-        return Reader(self.feed, self._limits, self.known, now, usable=int(resumed.get("usable", 0)))
+        usable = int(resumed.get("usable", 0))
+        return Reader(self.feed, self._limits, self.known, now, usable=usable, keep_raw=self.keep_raw)
 
     async def _fetch(self, since: Cursor) -> Fetched:
         if self._files is not None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from connectors.contracts import ListingIn
-from connectors.table_feed.presets import PRESETS, Preset
+from connectors.table_feed.preset import At, Preset
+from connectors.table_feed.presets import PRESETS
 from connectors.tables import SHEET, Format
 from hub.kernel.errors import Fault, Misconfigured
 
@@ -61,6 +63,7 @@ class FeedConfig(BaseModel):
     record: str | None = None
     preset: str | None = None
     currency: str = Field("CNY", pattern=r"^[A-Z]{3}$")
+    country: str = Field("CN", pattern=r"^[A-Z]{2}$")  # whose shipping counts
     decimal: Literal[".", ","] = "."
     timezone: str | None = None
     kind: Literal["goods", "service", "experience"] = "goods"
@@ -89,6 +92,10 @@ class FeedConfig(BaseModel):
     @property
     def chosen(self) -> Preset:
         return PRESETS[self.preset] if self.preset else Preset()
+
+    def at(self, now: datetime) -> At:
+        """When and where its records are read."""
+        return At(now, self.zone, self.country)
 
     @property
     def tells_sheet(self) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 from pydantic import ValidationError
 
+from connectors import jsonio
 from connectors.contracts import BadRow, ListingIn, StockFigure
 from connectors.mapping import Mapped, bad_row, plain_text
 from connectors.table_feed import values
@@ -61,7 +62,7 @@ class FeedMapper:
     @property
     def required(self) -> tuple[tuple[str, ...], ...]:
         """For each field that no listing can do without: the file's columns of which one must exist."""
-        needed = []
+        needed = [*self._config.chosen.needs]
         for name in ("vendor_sku", "title", "price"):
             sources = self._config.map[name].sources
             if sources and not any(column.startswith("=") for column in sources):
@@ -72,7 +73,7 @@ class FeedMapper:
         """The record's cells with the preset's derived columns; None when the row is skipped by design."""
         if self._prepare is None:
             return record.fields
-        made = self._prepare(record.fields, now, self._config.zone)
+        made = self._prepare(record.fields, self._config.at(now))
         return dict(made) if made is not None else None
 
     def sku(self, fields: Fields) -> str | None:
@@ -91,9 +92,11 @@ class FeedMapper:
         self,
         records: Sequence[tuple[Record, dict[str, str] | ValueError | None]],
         known: Mapping[str, bytes] | None = None,
+        *,
+        keep_raw: bool = False,
     ) -> Mapped:
         """Map one page of records with their prepared cells (or why preparing failed, or None for a skipped one)."""
-        out = Mapped()
+        out = Mapped(raws=[] if keep_raw else None)
         for record, fields in records:
             if fields is None:
                 continue
@@ -136,6 +139,8 @@ class FeedMapper:
         listing = self.listing(fields)
         out.listings.append(listing)
         out.digests.append(digest)
+        if out.raws is not None:
+            out.raws.append(jsonio.text_of(_kept(record)))
         out.taken.add(listing.vendor_sku)
 
     def listing(self, fields: Fields) -> ListingIn:
@@ -190,7 +195,7 @@ class FeedMapper:
 
     def _bad(self, record: Record, reason: str, pointer: str = "", sku: str | None = None) -> BadRow:
         """A quarantine row that says which row of the file it was."""
-        return bad_row({"row": record.number, **_printable(record.fields)}, reason, pointer, sku)
+        return bad_row(_kept(record), reason, pointer, sku)
 
     def refused(self, record: Record) -> BadRow:
         """The quarantine row of a record that the reader itself could not trust."""
@@ -213,12 +218,29 @@ class _FieldError(ValueError):
         self.field = field
 
 
-def _printable(fields: Fields) -> dict[str, str]:
-    """Cells as they can be stored: undecodable bytes shown as U+FFFD, each cell cut to a readable length."""
-    return {
-        name.encode("utf-8", "replace").decode()[:200]: value[:500].encode("utf-8", "replace").decode()
-        for name, value in list(fields.items())[:60]
+_ROW = "row"  # a number, which no cell is: a file may have a column of this name
+_UNREADABLE = "=unreadable"
+
+
+def _kept(record: Record) -> dict[str, Any]:
+    """A record as the quarantine keeps it: undecodable bytes shown as U+FFFD, and whether it could be read at all."""
+    cells = {
+        name.encode("utf-8", "replace").decode(): value.encode("utf-8", "replace").decode()
+        for name, value in record.fields.items()
     }
+    return {_ROW: record.number, **({_UNREADABLE: True} if record.reason else {}), **cells}
+
+
+def again(raw: str) -> Record | None:
+    """The record that the quarantine kept, or None when it kept only a part or what cannot be read anyway."""
+    try:
+        kept = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(kept, dict) or _UNREADABLE in kept:
+        return None
+    number = kept.pop(_ROW) if isinstance(kept.get(_ROW), int) else 0
+    return Record(number, kept) if kept and all(isinstance(value, str) for value in kept.values()) else None
 
 
 def header_names(mapper: FeedMapper) -> frozenset[str]:

@@ -6,14 +6,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from datetime import datetime
 
-import orjson
-
 from connectors import base
 from connectors.contracts import BadRow, Cursor, ListingIn, Page
 from connectors.mapping import Mapped
 from connectors.table_feed.config import FeedConfig
 from connectors.table_feed.fetch import broken
-from connectors.table_feed.mapping import FeedMapper, header_names, missing_columns
+from connectors.table_feed.mapping import FeedMapper, again, header_names, missing_columns
 from connectors.tables import DEFAULT, SHEET, Limits, Reading, Record, Spooled, records, take
 from hub.kernel.errors import Broken, Malformed, TooLarge
 
@@ -24,7 +22,14 @@ class Reader:
     """Reads the files of one pull. Of several files that list changes, what an earlier one said counts."""
 
     def __init__(
-        self, feed: FeedConfig, limits: Limits, known: base.Known | None, now: datetime, *, usable: int = 0
+        self,
+        feed: FeedConfig,
+        limits: Limits,
+        known: base.Known | None,
+        now: datetime,
+        *,
+        usable: int = 0,
+        keep_raw: bool = False,
     ) -> None:
         self._feed = feed
         self._now = now
@@ -33,6 +38,7 @@ class Reader:
         self._mapper = FeedMapper(feed)
         self._changes = feed.scope == "delta"
         self._usable = usable
+        self._keep_raw = keep_raw
         self._said: set[str] = set()  # SKUs of the files of changes before this one
 
     async def pages(
@@ -77,6 +83,7 @@ class Reader:
                     captured_at=at,
                     complete=whole,
                     drift=tuple(sorted(fresh)),
+                    raws=tuple(mapped.raws or ()),
                 )
                 if ended and (lost or (last and not whole)):
                     raise _incomplete(lost, done)
@@ -111,7 +118,7 @@ class Reader:
         if self._known is not None:
             skus = [sku for _, fields in prepared if isinstance(fields, dict) and (sku := mapper.sku(fields))]
             known = await self._known(skus)
-        return await asyncio.to_thread(mapper.page, prepared, known), refused
+        return await asyncio.to_thread(mapper.page, prepared, known, keep_raw=self._keep_raw), refused
 
     def _newest_words(self, prepared: list[Prepared], here: set[str]) -> list[Prepared]:
         """Of changes: no SKU that a newer file has spoken of, and of a SKU that comes twice the later row."""
@@ -167,11 +174,10 @@ def map_again(feed: FeedConfig, raws: Sequence[str], now: datetime) -> list[List
     mapper = FeedMapper(feed)
     results: list[ListingIn | BadRow] = []
     for raw in raws:
-        try:
-            kept = orjson.loads(raw)
-            record = Record(int(kept.pop("row")), {str(name): str(cell) for name, cell in kept.items()})
-        except (ValueError, KeyError, AttributeError, TypeError):
-            results.append(BadRow(reason="only a part of this row was kept; pull again", raw=raw))
+        record = again(raw)
+        if record is None:
+            reason = "the row itself could not be read, or only a part of it was kept; pull again"
+            results.append(BadRow(reason=reason, raw=raw))
             continue
         mapped = mapper.page(_prepare(mapper, [record], now))
         if mapped.listings:

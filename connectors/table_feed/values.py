@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 
 _PLAIN = re.compile(r"\d{1,9}(?:\.\d{1,4})?")
 _NUMBER = {
@@ -103,13 +103,16 @@ def instant(raw: str, zone: tzinfo | None) -> datetime:
     return when
 
 
-def span(raw: str) -> tuple[datetime, datetime]:
-    """The two ends of `2026-11-01T00:00+0800/2026-11-30T23:59+0800`; each must name its zone."""
-    start, slash, end = raw.strip().partition("/")
+def span(raw: str, zone: tzinfo | None = None) -> tuple[datetime, datetime]:
+    """The two ends of `2026-11-01T00:00+0800/2026-11-30T23:59+0800`; `zone` applies to ends that name none. A day alone
+    begins at midnight and, as the end, counts in full."""
+    ends = [part.strip() for part in raw.split("/")]
     try:
-        first, last = datetime.fromisoformat(start.strip()), datetime.fromisoformat(end.strip())
+        first, last = map(datetime.fromisoformat, ends)
     except ValueError:
         raise ValueError(f"{raw[:60]!r} is not a pair of times") from None
-    if not slash or first.tzinfo is None or last.tzinfo is None:
-        raise ValueError(f"{raw[:60]!r} is not a pair of times with zones")
-    return first, last
+    if zone is None and (first.tzinfo is None or last.tzinfo is None):
+        raise ValueError(f"{raw[:60]!r} is not a pair of times with zones; set the connection's `timezone`")
+    if len(ends[1]) <= 10:
+        last += timedelta(days=1, microseconds=-1)
+    return (first if first.tzinfo else first.replace(tzinfo=zone)), (last if last.tzinfo else last.replace(tzinfo=zone))

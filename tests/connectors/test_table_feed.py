@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from connectors import base, guards, manifest
-from connectors.contracts import Page
+from connectors.contracts import BadRow, Page
 from connectors.kit_stage import reachable
 from connectors.sandbox_kit import Faults
 from connectors.table_feed.adapter import Adapter
@@ -173,6 +173,29 @@ async def test_bad_rows_are_quarantined_with_row_field_and_reason_and_the_rest_g
         (9, "/vendor_sku"),
     }
     assert {row.vendor_sku for row in bad if row.pointer == "/price"} == {"A-1", "A-2", "A-5"}
+
+
+async def test_a_refused_row_can_be_mapped_again_unless_it_could_not_be_read(vendor: FeedSandbox) -> None:
+    table = rows(3)
+    table[0]["price"], table[1]["name"], table[2]["price"] = "1,5", "x" * 40_000, "0"
+    table.append({**rows(4)[3], "price": "4.40"})
+    vendor.publish(table)
+    [page] = await pull(vendor.url())
+    adapter = connect(vendor.url(), map={**MAP, "price": {"column": "price", "decimal": ","}})
+    again = adapter.remap([bad.raw for bad in page.bad] + ['{"row": 1}', '{"row": 1, "sku": "A'])
+    await adapter.aclose()
+    assert [getattr(row, "price", None) for row in again] == [None, Decimal("1.5"), None, None, None]
+    reasons = [row.reason for row in again if isinstance(row, BadRow)]
+    assert ["pull again" in reason for reason in reasons] == [True, False, True, True]
+
+
+async def test_a_preview_shows_the_row_beside_what_it_became(vendor: FeedSandbox) -> None:
+    adapter = connect(vendor.url())
+    adapter.keep_raw = True
+    pages = [page async for page in adapter.pull(None)]
+    await adapter.aclose()
+    assert len(pages[0].raws) == len(pages[0].listings) == 10
+    assert json.loads(pages[0].raws[2]) == {"row": 3, "sku": "A-3", "name": "商品 3", "price": "9.90", "stock": "3"}
 
 
 async def test_a_renamed_column_is_said_once_and_unlists_nothing(vendor: FeedSandbox) -> None:

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.table_feed.presets import GOOGLE, WOO_CSV
+from connectors.table_feed.merchant import GOOGLE
+from connectors.table_feed.preset import At
+from connectors.table_feed.presets import WOO_CSV
 from connectors.table_feed.values import amount, count, instant, span, word
 
 NOW = datetime(2026, 11, 22, 7, 0, tzinfo=UTC)
@@ -95,7 +97,7 @@ def test_a_time_without_a_zone_needs_the_connections() -> None:
 
 def google(**fields: str) -> dict[str, str]:
     assert GOOGLE.prepare is not None
-    made = GOOGLE.prepare({"price": "20.00 CNY", **fields}, NOW, None)
+    made = GOOGLE.prepare({"price": "20.00 CNY", **fields}, At(NOW))
     assert made is not None
     return dict(made)
 
@@ -144,7 +146,7 @@ def test_a_woocommerce_sale_runs_to_the_end_of_its_last_day() -> None:
         "Date sale price ends": "2026-11-22",
     }  # fmt: skip
     for moment, price in ((NOW, "15"), (NOW + timedelta(days=1), "20"), (NOW - timedelta(days=40), "20")):
-        made = WOO_CSV.prepare(row, moment, UTC)
+        made = WOO_CSV.prepare(row, At(moment, UTC))
         assert made is not None and made["=price"] == price
     with pytest.raises(ValueError, match="time zone"):
-        WOO_CSV.prepare(row, NOW, None)
+        WOO_CSV.prepare(row, At(NOW))
