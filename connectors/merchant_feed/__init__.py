@@ -1,0 +1,1 @@
+"""Google Merchant product feeds: what nearly every merchant can publish, the natural reference for price parity."""
