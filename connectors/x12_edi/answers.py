@@ -10,6 +10,7 @@ from datetime import UTC, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import IO
 
+from connectors.edi.deciding import end_of_minute
 from connectors.edi.models import (
     Answer,
     Cancelled,
@@ -23,7 +24,6 @@ from connectors.edi.models import (
     Parcel,
     Verdict,
 )
-from connectors.edi.deciding import end_of_minute
 from connectors.edi.packs import sku_of
 from connectors.x12_edi.catalogue import GTINS
 from connectors.x12_edi.envelope import Place, moment, walk

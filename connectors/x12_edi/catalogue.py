@@ -72,7 +72,9 @@ def articles(file: IO[bytes], reading: Reading, today: str) -> Iterator[dict[str
 def stock(file: IO[bytes], reading: Reading) -> Iterator[dict[str, Any]]:
     """One record for each article and location of the inventories."""
     for head, item in _items(file, reading, "846"):
-        yield from _figures(head, item, reading)
+        of = fingerprint("|".join(sorted(head.places)))
+        for figure in _figures(head, item, reading):
+            yield {"_of": of, **figure}
 
 
 def _items(file: IO[bytes], reading: Reading, kind: str) -> Iterator[tuple[_Set, _Item]]:
