@@ -71,16 +71,18 @@ class ReadsFhir(Adapter):
         if url is not None:
             path, query = self._link(url), None
         seen: set[str] = set()
+        announced: int | None = None
         for _ in range(_MOST_PAGES):
             answer = await self.call.get(path, query)
             found = bundle(answer.json(self.manifest), kind)
             before = len(seen)
             seen.update(resource["id"] for resource in found.resources)
-            short = found.next is None and url is None and found.total is not None and len(seen) < found.total
-            if short and (len(seen) == before or not found.resources):
-                raise Broken(f"the server announced {found.total} of {kind} and sent {len(seen)}", code="rows_missing")
+            announced = found.total or announced
+            short = found.next is None and url is None and announced is not None and len(seen) < announced
+            if short and (visited or len(seen) == before):
+                raise Broken(f"the server announced {announced} of {kind} and sent {len(seen)}", code="rows_missing")
             yield replace(found, more=True) if short else found, answer.sent_at
-            if short:  # no link although there is more: servers that page by offset (Medplum's, HAPI's) take this
+            if short:  # more, and never a link: servers that page by offset (Medplum's, HAPI's) take this
                 path, query = kind, {**first, "_offset": len(seen)}
                 continue
             if found.next is None:

@@ -1,0 +1,1 @@
+"""Pharmacies that speak FHIR R5."""
