@@ -22,7 +22,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 GUIDE = (DOCS / "connector-guide.md").read_text(encoding="utf-8")
 OPERATIONS = (DOCS / "operations.md").read_text(encoding="utf-8")
 SCALING = (DOCS / "scaling.md").read_text(encoding="utf-8")
-EXAMPLE = re.search(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
+EXAMPLE = re.search(r"```yaml\n(.*?)```", GUIDE.split("## A whole manifest", 1)[1], re.DOTALL)
 
 
 def settings_rows() -> list[str]:
