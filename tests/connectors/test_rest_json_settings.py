@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from connectors import api, base, guards, manifest
+from connectors import api, base, guards, manifest, onboarding_web
 from connectors import web as surface
 from connectors.contracts import Capability
 from connectors.described import of_connection
@@ -203,7 +203,8 @@ def test_a_connector_with_a_protocol_of_its_own_takes_none_from_settings() -> No
 @pytest.fixture
 async def client(database: db.Database) -> AsyncIterator[Client]:
     guards.forget()
-    async with TestClient(TestServer(application(surface.routes.all, body_limit=16 * 2**20))) as made:
+    routes = [*surface.routes.all, *onboarding_web.routes.all]
+    async with TestClient(TestServer(application(routes, body_limit=16 * 2**20))) as made:
         yield made
 
 
