@@ -23,7 +23,6 @@ from connectors.kit import FixtureCheck, SystemKit
 from connectors.sandbox_kit import Faults, Sandbox
 from hub.kernel.errors import Misconfigured
 
-_SEEN = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
 _OWN = "https://pharmacy.example"
 
 
@@ -39,8 +38,8 @@ class Kit(SystemKit):
         ]
         counted = [{"code": code, "quantity": 20 + n, "location": "jingan"} for n, code in enumerate(codes)]
         sold = [{"code": code, "quantity": n % 4, "location": "jingan"} for n, code in enumerate(codes)]
-        snapshot = report("count", "2026-11-20T08:00:00+08:00", counted)
-        difference = report("sold", "2026-11-20T18:00:00+08:00", sold, "subtraction")
+        snapshot = report("count", "2024-11-20T08:00:00+08:00", counted)
+        difference = report("sold", "2024-11-20T18:00:00+08:00", sold, "subtraction")
         return PharmacySandbox([*medicines, difference, snapshot], faults)
 
     def connection(self, sandbox: Sandbox) -> tuple[dict[str, Any], dict[str, str]]:
@@ -54,7 +53,7 @@ class Kit(SystemKit):
         return {
             "medicationknowledge_r5.json": _r5,
             "medicationknowledge_r4.json": _r4,
-            "inventoryreport_snapshot.json": lambda a, raw: _stocked(raw, 68, "2026-11-24T08:00:00+08:00"),
+            "inventoryreport_snapshot.json": lambda a, raw: _stocked(raw, 68, "2024-11-24T08:00:00+08:00"),
             "inventoryreport_difference.json": _sold,
             "metadata_r4.json": _no_reports,
             "metadata_r5.json": lambda a, raw: _is(capabilities_in(orjson.loads(raw)).offers("InventoryReport"), True),
@@ -137,8 +136,8 @@ async def _stocked(raw: bytes, total: int, at: str) -> None:
 async def _sold(_adapter: AnyAdapter, raw: bytes) -> None:
     _is(await _figures(orjson.loads(raw)), [])  # nothing to count from
     items = [{"code": (f"{_OWN}/sku", "VAN-VIAL"), "quantity": 50, "location": "jingan"}]
-    [figure] = await _figures(orjson.loads(raw), report("c", "2026-11-24T07:30:00+08:00", items))
-    _is((figure.on_hand, figure.reported_at), (43, datetime(2026, 11, 24, 9, 30, tzinfo=UTC)))
+    [figure] = await _figures(orjson.loads(raw), report("c", "2024-11-24T07:30:00+08:00", items))
+    _is((figure.on_hand, figure.reported_at), (43, datetime(2024, 11, 24, 9, 30, tzinfo=UTC)))
 
 
 async def _no_reports(_adapter: AnyAdapter, raw: bytes) -> None:

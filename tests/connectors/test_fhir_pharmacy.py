@@ -280,7 +280,7 @@ async def test_real_drugs_and_the_row_whose_fields_are_mixed_up(realdata: Path, 
 
 async def test_an_incremental_pull_brings_what_changed(pharmacy: PharmacySandbox) -> None:
     for number in list(pharmacy._store["MedicationKnowledge"]):
-        pharmacy._store["MedicationKnowledge"][number]["meta"]["lastUpdated"] = "2026-01-05T08:00:00Z"
+        pharmacy._store["MedicationKnowledge"][number]["meta"]["lastUpdated"] = "2024-01-05T08:00:00Z"
     pharmacy.change("MedicationKnowledge", "m3", cost=[cost("33.00")])
     pages = await pull(pharmacy, {"since": clock.now().isoformat()})
     assert [(x.vendor_sku, str(x.price)) for page in pages for x in page.listings] == [("SKU-3", "33.0")]
