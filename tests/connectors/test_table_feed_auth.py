@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from connectors import base, guards, manifest
 from connectors.directory import check_settings
+from connectors.table_feed import fetch
 from connectors.table_feed.adapter import Adapter
 from hub.kernel.egress import EgressRefused
 from hub.kernel.errors import HubError, Misconfigured, Rejected, Retry
@@ -160,7 +161,8 @@ async def test_wrong_client_credentials_are_misconfigured() -> None:
     assert len(vendor.seen) == 1
 
 
-async def test_no_credential_shows_whatever_fails() -> None:
+async def test_no_credential_shows_whatever_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "jitter", lambda *_: 0.0)
     def failing(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/oauth/token":
             raise httpx.ConnectError(f"no route to {request.url} with {request.content!r}")
