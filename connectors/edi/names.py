@@ -67,8 +67,8 @@ def parsed(name: str) -> Taken | None:
 
 def current(files: list[Taken], whole: str, part: str) -> list[tuple[Taken, frozenset[str]]]:
     """The files that describe the present, newest first: of each whole catalogue (or stock report) the newest, and the
-    changes since the oldest of these. Beside each stand the catalogues (by fingerprint) of which it must not be believed,
-    since a newer file holds them whole."""
+    changes since the oldest of these. Beside each stand the catalogues (by fingerprint) of which it must not be
+    believed, since a newer file holds them whole."""
     found: list[tuple[Taken, frozenset[str]]] = []
     covered: set[str] = set()
     newest_first = sorted(files, key=lambda one: one.name, reverse=True)

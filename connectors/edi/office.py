@@ -80,6 +80,7 @@ class PostOffice:
     ignore: tuple[str, ...] = ("*.tmp", "*.part", "*.filepart", "*.writing", "*.lock")
     acknowledge: bool = True
     reused: str = "accept"  # what becomes of another file under a control number that came before
+    _last: int = 0  # the control number that was tried last
 
     # In -------------------------------------------------------------------------------------------------------
 
@@ -101,10 +102,7 @@ class PostOffice:
 
     async def inbox(self) -> list[Entry]:
         """The files that the partner left, oldest first, those of transfers under way left out."""
-        try:
-            found = await self.box.files(self.folders.inbox)
-        except NotFound:
-            return []
+        found = await self._files(self.folders.inbox)
         return [one for one in found if not any(fnmatch(one.name.lower(), pattern) for pattern in self.ignore)]
 
     async def _take(self, entry: Entry, at: datetime, notes: set[str]) -> str:
@@ -173,13 +171,19 @@ class PostOffice:
     async def _kept(self, digest: str) -> bool:
         """Whether a file with this digest is kept anywhere."""
         for folder in [self.folders.own("taken"), *reversed(await self._days("archive"))]:
-            try:
-                names = await self.box.files(folder)
-            except NotFound:
-                continue
-            if any(one is not None and one.digest == digest for one in map(parsed, (e.name for e in names))):
+            if any(one.digest == digest for one in await self._kept_in(folder)):
                 return True
         return False
+
+    async def _kept_in(self, folder: str) -> list[Taken]:
+        return [one for entry in await self._files(folder) if (one := parsed(entry.name)) is not None]
+
+    async def _files(self, folder: str) -> list[Entry]:
+        """The files of a folder; none when it is not there yet."""
+        try:
+            return await self.box.files(folder)
+        except NotFound:
+            return []
 
     async def _days(self, kind: str) -> list[str]:
         top = self.folders.own(kind)
@@ -187,19 +191,20 @@ class PostOffice:
 
     async def taken(self) -> list[Taken]:
         """The files in `taken`, oldest first."""
-        try:
-            found = await self.box.files(self.folders.own("taken"))
-        except NotFound:
-            return []
-        return sorted(one for entry in found if (one := parsed(entry.name)) is not None)
+        return sorted(await self._kept_in(self.folders.own("taken")))
 
     async def acknowledge_taken(self, files: Sequence[Taken]) -> None:
         """Answer the files that came, each once, whatever was interrupted before."""
-        if not self.acknowledge:
+        if not self.acknowledge or not files:
             return
+        staged = {entry.name.rpartition(".")[0] for entry in await self._files(self.folders.own("staging"))}
         for one in files:
             reference = f"ack_{one.digest}"
-            if one.has("dup") or await self.box.stat(self._sent_path(reference)) is not None:
+            if one.has("dup"):
+                continue
+            if await self.box.stat(self._sent_path(reference)) is not None:
+                if reference in staged:  # the last attempt died just before the delivery
+                    await self.deliver(reference)
                 continue
             try:
                 with await self.open(self.path_of(one)) as spooled:
@@ -243,11 +248,10 @@ class PostOffice:
 
     async def number(self) -> int:
         """A control number that no other file of ours has or will have."""
-        number = int((clock.now() - _EPOCH).total_seconds())
         for _ in range(10_000):
+            number = self._last = max(int((clock.now() - _EPOCH).total_seconds()), self._last + 1)
             if await self.box.create(f"{self.folders.own('numbers')}/{number:09d}"):
                 return number
-            number += 1
         raise Retry("no free control number", code="no_number", after=10.0)
 
     async def send(self, reference: str, body: bytes, number: int, kind: str) -> bytes:
@@ -338,12 +342,8 @@ class PostOffice:
         return said + newest
 
     async def _told_in(self, folder: str, first: str) -> list[tuple[Taken, str]]:
-        try:
-            names = await self.box.files(folder)
-        except NotFound:
-            return []
-        taken = [one for entry in names if (one := parsed(entry.name)) is not None]
-        return [(one, f"{folder}/{one.name}") for one in taken if one.has(*ORDER_LABELS) and one.stamp >= first]
+        kept = await self._kept_in(folder)
+        return [(one, f"{folder}/{one.name}") for one in kept if one.has(*ORDER_LABELS) and one.stamp >= first]
 
     async def _told_by(self, path: str, key: str, *, peek: bool = False) -> list[Fact]:
         known = _told.get((self.name, key))

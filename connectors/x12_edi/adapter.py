@@ -44,7 +44,7 @@ class X12:
             ours=ours, theirs=theirs, our_application=str(config["our_application"] or ours[1]),
             their_application=str(config["partner_application"] or theirs[1]), version=str(config["version"]),
             test=config["usage"] == "T", zone=zone, unit=unit, sku=sku, order_type=str(config["order_type"]),
-            sales_requirement=str(config["sales_requirement"] or ""),
+            sales_requirement="" if config["sales_requirement"] == "none" else str(config["sales_requirement"]),
             buyer=(str(config["buyer_name"] or ""), str(config["buyer_qualifier"]), str(config["buyer_id"] or "")),
             routing=str(config["routing"] or ""),
         )  # fmt: skip

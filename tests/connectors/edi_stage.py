@@ -77,3 +77,30 @@ def listings(pages: list[Page]) -> dict[str, ListingIn]:
 
 def refused(pages: list[Page]) -> list[BadRow]:
     return [row for page in pages for row in page.bad]
+
+
+class Stage:
+    """A partner whose mailbox is a directory and who reads our letters when told to, and a connection to it."""
+
+    def __init__(self, system: str, partner: Any, config: dict[str, Any]) -> None:
+        self.system = system
+        self.partner = partner
+        self.root: Path = partner.root
+        self.config = config
+
+    def open(self, **config: Any) -> Any:
+        return opened(self.system, {**self.config, **config})
+
+    def outbox(self) -> list[str]:
+        return self._names(self.config["outbox"])
+
+    def waiting(self) -> list[str]:
+        return self._names(self.config["inbox"])
+
+    def _names(self, folder: str) -> list[str]:
+        return sorted(path.name for path in (self.root / folder).iterdir() if not path.name.startswith("."))
+
+    def names(self, folder: str) -> list[str]:
+        """The original names of the files under one of the hub's folders."""
+        found = (self.root / "supplyhub" / folder).rglob("*~*")
+        return sorted(path.name.rpartition("~")[2] for path in found)
