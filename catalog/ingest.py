@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, Literal
 
 import structlog
@@ -93,7 +92,7 @@ async def sync(
     unlisted, why = 0, str(error) if error else None
     async with uow(HUB) as tx:
         if pull.complete and error is None and run.kind == "full" and connection.role == "supply":
-            unlisted, why = await _unlist(tx, connection, run.id, unlist_any_share)
+            unlisted, why = await unlist(tx, connection, run.id, unlist_any_share)
             if why is not None:  # the next run must look at everything again, not go on after the last page
                 await pull.save(tx, pull.total, cursor=None, pages=0)
         after = error.after if isinstance(error, Retry) else None
@@ -188,7 +187,7 @@ class _Pull:
                 tally = await observing.land_references(tx, self.connection, batch)
                 bad: list[BadRow] = []
             else:
-                tally, bad = await landing.write(tx, self.connection, batch, prepared, self.run.id, self._ids)
+                tally, bad, _ = await landing.write(tx, self.connection, batch, prepared, self.run.id, self._ids)
             await _report(tx, self.connection.id, self.run.id, batch, bad)
             total = Tally()
             total.add(self.total)
@@ -205,7 +204,7 @@ class _Pull:
 
     async def save(self, tx: Tx, total: Tally, cursor: Cursor | None, pages: int) -> None:
         """Save where the run stands together with what `tx` holds."""
-        await connectors.save_progress(tx, self.run.id, cursor=cursor, pages=pages, figures=asdict(total))
+        await connectors.save_progress(tx, self.run.id, cursor=cursor, pages=pages, figures=total.figures())
 
     async def _halve(self, batch: Batch, error: Exception) -> None:
         if len(batch.rows) + len(batch.same) + len(batch.stock) + len(batch.slots) > 1:
@@ -282,7 +281,7 @@ async def _report(tx: Tx, connection_id: int, run_id: int | None, batch: Batch, 
         await connectors.note_drift(tx, connection_id, sorted(batch.drift))
 
 
-async def _unlist(tx: Tx, connection: ConnectionView, run_id: int, any_share: bool) -> tuple[int, str | None]:
+async def unlist(tx: Tx, connection: ConnectionView, run_id: int, any_share: bool) -> tuple[int, str | None]:
     """Take off sale what a complete run did not see: (how many, why nothing was done)."""
     active, unseen = await store.count_unseen(tx, connection.id, run_id)
     limit = settings().unlist_share
@@ -330,7 +329,7 @@ async def on_payload(tx: Tx, event: PayloadLanded) -> None:
     if connection.role == "reference":
         tally_up(await observing.land_references(tx, connection, batch))
     elif content.listings:
-        tally, bad = await landing.land(tx, connection, batch, None)
+        tally, bad, _ = await landing.land(tx, connection, batch, None)
         tally_up(tally)
     if content.stock and connection.role == "supply":
         results = await stock.apply_reports(tx, connection.id, content.stock)

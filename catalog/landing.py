@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from catalog import changes, reports, staging, stock, store
 from catalog.batching import Batch
@@ -19,12 +20,20 @@ from pricing import api as pricing
 from pricing.contracts import OfferPrice
 
 
+class Landed(NamedTuple):
+    """What a batch did: counts, rows refused on the way (the batch's own bad rows are not repeated), and the SKUs whose
+    listing was written."""
+
+    tally: Tally
+    bad: list[BadRow]
+    written: frozenset[str]
+
+
 async def land(
     tx: Tx, connection: ConnectionView, batch: Batch, run_id: int | None, same_ids: Mapping[str, int] | None = None
-) -> tuple[Tally, list[BadRow]]:
+) -> Landed:
     """Apply a batch of a supply connection. `same_ids` names the listings of `batch.same` as far as they are at hand.
-    Returns what it did and the rows refused on the way (the batch's own bad rows are not repeated). Raises Retry
-    when another transaction got in between; run it again."""
+    Raises Retry when another transaction got in between; run it again."""
     return await write(tx, connection, batch, await staging.prepare(tx, connection, batch), run_id, same_ids)
 
 
@@ -35,7 +44,7 @@ async def write(
     prepared: Prepared,
     run_id: int | None,
     same_ids: Mapping[str, int] | None = None,
-) -> tuple[Tally, list[BadRow]]:
+) -> Landed:
     """The second half of `land`, in the transaction that prepared the batch."""
     latest, bad = prepared.latest, prepared.bad
     await staging.settle_identities(tx, connection, prepared)
@@ -81,7 +90,7 @@ async def write(
         stock_seen=len(batch.stock),
         stock_changed=len(outcome.changed - listed.written),
     )
-    return tally, bad
+    return Landed(tally, bad, frozenset(listed.changed_skus))
 
 
 async def _list(tx: Tx, connection: ConnectionView, prepared: Prepared) -> Listed:

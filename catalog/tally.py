@@ -20,6 +20,10 @@ class Tally:
     stock_seen: int = 0
     stock_changed: int = 0
 
+    def figures(self) -> dict[str, int]:
+        """The counts by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
     def add(self, other: Tally) -> None:
         for f in fields(self):
             setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -15,6 +15,7 @@ from aiohttp import web
 from pydantic import Field, ValidationError
 
 from catalog import stock
+from catalog.lines import Unreadable, lines
 from connectors.contracts import StockReport
 from hub.kernel import bodies, clock
 from hub.kernel.db import uow
@@ -27,7 +28,6 @@ routes = Routes("vendors")
 PIECE = 500  # updates a transaction
 MOST = 5_000  # updates a JSON call; NDJSON has no such limit
 MOST_LINES = 1_000_000
-LONGEST_LINE = 64 * 1024
 AHEAD = timedelta(minutes=10)  # a report may come from a clock that is this much fast
 _IN_MEMORY = 1 << 20
 
@@ -133,7 +133,7 @@ async def _apply(call: Call[None, None], items: Sequence[Any]) -> list[Result]:
 
 def _report(item: Any, now: datetime) -> StockReport | Result:
     """The item as a report, or the result that says why it is none."""
-    if isinstance(item, _Unreadable):
+    if isinstance(item, Unreadable):
         return _refused(None, str(item))
     try:
         update = _update(item)
@@ -172,7 +172,7 @@ async def _streamed(call: Call[None, None]) -> web.StreamResponse:
                 kept.write((b"," if kept.tell() else b"") + orjson.dumps(result))
             piece.clear()
 
-        async for line in _lines(call.request):
+        async for line in lines(call.request):
             count += 1
             if count > MOST_LINES:
                 raise TooLarge(
@@ -192,34 +192,3 @@ async def _streamed(call: Call[None, None]) -> web.StreamResponse:
         await response.write(b"]}")
         await response.write_eof()
         return response
-
-
-async def _lines(request: web.Request) -> AsyncIterator[Any]:
-    """The parsed lines of the request body; a line that cannot be parsed comes as a string that says so, and blank
-    lines do not come at all."""
-    held = b""
-    skipping = False
-    async for chunk in bodies.chunks(request):
-        *whole, held = (held + chunk).split(b"\n")
-        for line in whole:
-            if skipping:
-                skipping = False
-            elif line.strip():
-                yield _parsed(line)
-        if len(held) > LONGEST_LINE:
-            if not skipping:
-                yield _Unreadable("the line is longer than 64 KiB")
-            held, skipping = b"", True
-    if held.strip() and not skipping:
-        yield _parsed(held)
-
-
-class _Unreadable(str):
-    """Stands in the place of a line that is not JSON, and says why."""
-
-
-def _parsed(line: bytes) -> Any:
-    try:
-        return orjson.loads(line)
-    except ValueError as error:
-        return _Unreadable(f"the line is not valid JSON: {error}")

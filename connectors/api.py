@@ -47,6 +47,7 @@ from connectors.directory import (
     list_connections,
     list_vendors,
     open_connector,
+    own_connection,
     rotate_secrets,
     set_status,
     vendor_name,
@@ -73,6 +74,7 @@ from connectors.trial import (
     preview_connection,
     try_connection,
 )
+from connectors.uploads import listings_of as uploaded_listings
 from hub.kernel import tasks
 from hub.kernel.db import Tx
 from hub.kernel.errors import NotFound, Rejected
@@ -189,6 +191,7 @@ __all__ = [
     "note_drift",
     "open_connector",
     "open_quarantine",
+    "own_connection",
     "poll_messages",
     "preview",
     "preview_connection",
@@ -204,5 +207,6 @@ __all__ = [
     "sweep_drift",
     "sync_now",
     "try_connection",
+    "uploaded_listings",
     "vendor_name",
 ]

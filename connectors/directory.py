@@ -86,6 +86,24 @@ async def add_connection(
     return connection_id
 
 
+OWN = "vendor_api"  # the connector of what vendors send by their own key
+OWN_PROMISE_S = 86_400  # a vendor that uploads its shelf does so about once a day
+
+
+async def own_connection(tx: Tx, vendor_id: int) -> ConnectionView:
+    """The connection that holds what the vendor sends by its own key; made when first asked for. Raises NotFound."""
+    await vendor_name(tx, vendor_id)
+    row = {
+        "vendor_id": vendor_id, "connector": OWN, "name": OWN, "role": "supply", "config": {}, "sync_every_s": 86_400,
+        "defaults": {"stock_promise_s": OWN_PROMISE_S}, "push_enabled": False, "status": "live",
+    }  # fmt: skip
+    made = await store.add_connection(tx, row)
+    if made is None:
+        found = [view for view in await list_connections(tx, vendor_id) if view.connector == OWN]
+        made = found[0].id
+    return await get_connection(tx, made)
+
+
 def check_settings(general: Manifest, config: Mapping[str, Any], secrets: Mapping[str, str]) -> Manifest:
     """The manifest of a connection with these settings. Raises Rejected unless settings, secrets and URLs are what it
     declares and the guard allows."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Literal, NamedTuple
 
-from connectors import store
+from connectors import manifest, store
 from connectors.contracts import Capability, Cursor
 from connectors.described import lists_changes_only, of_connection
 from hub.kernel.db import Tx
@@ -41,10 +41,10 @@ class Run(Frozen):
     stock_changed: int = 0
 
 
-async def start_run(tx: Tx, connection_id: int, kind: Kind) -> Run:
-    """Begin a run, or resume the connection's unfinished one; where the source lists changes alone it is never a full
-    one. Raises Conflict while another worker's lease runs and when the connection is paused, NotFound when there is no
-    such connection."""
+async def start_run(tx: Tx, connection_id: int, kind: Kind, *, afresh: bool = False) -> Run:
+    """Begin a run, or (unless it is to begin `afresh`) resume the connection's unfinished one; where the source lists
+    changes alone it is never a full one. Raises Conflict while another worker's lease runs and when the connection is
+    paused, NotFound when there is no such connection."""
     held = await store.take_connection(tx, connection_id)
     if held is None:
         raise NotFound("there is no such connection", code="no_connection")
@@ -57,7 +57,8 @@ async def start_run(tx: Tx, connection_id: int, kind: Kind) -> Run:
         raise Conflict("this connection is being pulled already", code="sync_running", facts={"run_id": last["id"]})
     if last is not None and last["status"] != "done":
         worth_it = (
-            last["kind"] == kind
+            not afresh
+            and last["kind"] == kind
             and last["attempts"] < RESUME_ATTEMPTS
             and last["started_at"] > tx.now - RESUME_WITHIN
             and last["pages"] > 0
@@ -158,4 +159,7 @@ class Due(NamedTuple):
 
 async def due_connections(tx: Tx, limit: int = 1000) -> list[Due]:
     """Live connections due for a pull that nobody is pulling, longest overdue first."""
-    return [Due(*row) for row in await store.due(tx, limit)]
+    never = [
+        name for name in manifest.systems() if Capability.PULLS_LISTINGS not in manifest.manifest_of(name).capabilities
+    ]
+    return [Due(*row) for row in await store.due(tx, limit, never)]

@@ -12,14 +12,15 @@ from connectors.store.values import as_json
 from hub.kernel.db import Tx
 
 
-async def due(tx: Tx, limit: int) -> list[asyncpg.Record]:
-    """(id, failures) of live connections whose time has come and that nobody pulls now, longest overdue first."""
+async def due(tx: Tx, limit: int, never: Sequence[str]) -> list[asyncpg.Record]:
+    """(id, failures) of live connections whose time has come and that nobody pulls now, longest overdue first; those of
+    the systems in `never` are not pulled at all."""
     sql = """SELECT c.id, c.failures FROM connections c
-             WHERE c.status = 'live' AND c.next_sync_at <= $1
+             WHERE c.status = 'live' AND c.next_sync_at <= $1 AND c.connector <> ALL($3::text[])
                AND NOT EXISTS (SELECT 1 FROM sync_runs r
                                WHERE r.connection_id = c.id AND r.status = 'running' AND r.lease_until > $1)
              ORDER BY c.next_sync_at LIMIT $2"""
-    return await tx.fetch(sql, tx.now, limit)
+    return await tx.fetch(sql, tx.now, limit, list(never))
 
 
 async def take_connection(tx: Tx, connection_id: int) -> asyncpg.Record | None:

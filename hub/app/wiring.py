@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import catalog.api
+import catalog.listings_web
 import catalog.staff_web
 import catalog.vendor_web
 import catalog.web
@@ -54,6 +55,7 @@ FLOW: Flow = {
 ROUTES: list[Route] = [
     *catalog.web.routes.all,
     *catalog.vendor_web.routes.all,
+    *catalog.listings_web.routes.all,
     *catalog.staff_web.routes.all,
     *connectors.onboarding_web.routes.all,
     *connectors.web.routes.all,

@@ -78,6 +78,10 @@ def _parcel(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
     return {"parcels": [{"carrier": "sf", "tracking_no": f"NEW{next(_fresh)}"}]}
 
 
+def _listing(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
+    return {"listings": [{"sku": f"OWN-{next(_fresh)}", "title": "自报商品", "price": "9.90", "on_hand": 3}]}
+
+
 def _refused(ids: Ids) -> Any:
     return {"connection_id": int(ids["connection"]), "reason": "nobody was refused for this"}
 
@@ -120,6 +124,7 @@ WAYS: dict[str, Way] = {
     "POST /v1/vendor/orders/{po}/cancel": Way("own", "po:to_withdraw"),
     "POST /v1/vendor/orders/{po}/reject": Way("own", "po:to_reject", body=lambda *_: {"reason": "no"}),
     "POST /v1/vendor/orders/{po}/ship": Way("own", "po:to_ship", body=_parcel),
+    "POST /v1/vendor/listings": Way("own", body=_listing),
     "POST /v1/vendor/stock": Way("own", body=_stock),
     # figures
     "GET /v1/metrics/delivery-72h": _FIGURE,
