@@ -181,8 +181,6 @@ class Dialect(Protocol):
     """The syntax of one connection. Reading blocks (call it on a thread) and streams; nothing here does I/O of its
     own or asks a clock."""
 
-    catalogue_rows: str  # what a record of a catalogue is called in refusals
-
     def scan(self, file: IO[bytes]) -> Scan:
         """Look through a whole file: is it for us, whole, and what is in it?"""
         ...

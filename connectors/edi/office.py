@@ -211,6 +211,8 @@ class PostOffice:
                     scan = await asyncio.to_thread(self.dialect.scan, spooled.file)
                     if not scan.control or scan.unfinished:
                         continue
+                    if one.has("bad") and not scan.refused:
+                        scan.refused = "its control number came before with another file"
                     number = await self.number()
                     spooled.file.seek(0)
                     body = self.dialect.receipt(scan, spooled.file, number, clock.now())

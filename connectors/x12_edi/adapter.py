@@ -19,8 +19,6 @@ from hub.kernel.errors import Malformed, Misconfigured
 class X12:
     """The dialect; see connectors.edi.models.Dialect."""
 
-    catalogue_rows = "LIN"
-
     def __init__(self, config: dict[str, Any]) -> None:
         zone = _zone(str(config["timezone"]))
         ours = (str(config["our_qualifier"]), str(config["our_id"]))
@@ -31,6 +29,7 @@ class X12:
         rules = envelope.Rules(
             ours=ours[1], theirs=theirs[1], listings=str(config["listings"]), strict=config["counts"] == "refuse",
             catalogues=str(config["catalogues"]), reports=str(config["stock_reports"]),
+            several=bool(config["several_catalogues"]),
         )  # fmt: skip
         sku, unit, currency = _codes(config["sku"]), str(config["unit"]), str(config["currency"])
         self._rules = rules

@@ -45,14 +45,18 @@ class Rules:
     strict: bool = False  # refuse wrong counts
     catalogues: str = "by_purpose"  # or whole, or changes: what a catalogue is
     reports: str = "by_purpose"  # the same of stock reports
+    several: bool = False  # catalogues with different numbers stand beside each other
 
     def is_whole(self, kind: str, purpose: str) -> bool:
         rule = self.catalogues if kind == "832" else self.reports
         return rule == "whole" or (rule == "by_purpose" and purpose in WHOLE)
 
     def catalogue(self, number: str, places: list[str]) -> str:
-        """What tells one catalogue of a partner from another."""
-        return number if self.listings == "832" else "846|" + "|".join(sorted(places))
+        """What tells one catalogue of a partner from another. Many partners number each issue anew, so by default the
+        number tells nothing."""
+        if self.listings == "832":
+            return number if self.several else ""
+        return "846|" + "|".join(sorted(places))
 
 
 def walk(file: IO[bytes]) -> Iterator[tuple[Place, Segment]]:

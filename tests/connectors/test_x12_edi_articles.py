@@ -44,7 +44,7 @@ def old(path: Path, at: datetime | None = None) -> Path:
 
 
 async def test_a_whole_catalogue_replaces_the_one_of_its_number_and_leaves_others(stage: Stage) -> None:
-    async with stage.open() as adapter:
+    async with stage.open(several_catalogues=True) as adapter, stage.open() as one_alone:
         price(stage, "a1.edi", [1, 2, 3], name="RX")
         price(stage, "b1.edi", [10], name="OTC")
         await pulled(adapter)
@@ -57,6 +57,8 @@ async def test_a_whole_catalogue_replaces_the_one_of_its_number_and_leaves_other
         found = listings(await pulled(adapter))
         assert sorted(found) == ["70001", "70005", "70010"], "what the new one leaves out is gone, changes included"
         assert found["70001"].price == Decimal("6.00")
+        price(stage, "c1.edi", [7], name="RX 12/2026")
+        assert sorted(listings(await pulled(one_alone))) == ["70007"], "numbered anew, it is still the catalogue"
 
 
 async def test_an_empty_mailbox_is_no_empty_assortment(stage: Stage) -> None:

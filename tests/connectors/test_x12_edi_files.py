@@ -217,7 +217,7 @@ async def test_separators_are_those_of_the_file(stage: Stage) -> None:
     stage.partner.put(f"{INBOX}/odd.edi", odd.encode())
     lines = lines.replace("CAT1", "CAT2").replace("700", "800")
     stage.partner.put(f"{INBOX}/lines.edi", b"\xef\xbb\xbf\r\n" + lines.encode())
-    async with stage.open() as adapter:
+    async with stage.open(several_catalogues=True) as adapter:
         assert sorted(listings(await pulled(adapter))) == ["70001", "70002", "80001", "80002"]
 
 
@@ -285,7 +285,7 @@ async def test_a_pull_that_dies_between_any_two_steps_of_taking_in_loses_nothing
 ) -> None:
     """Every single act on the mailbox fails once: the pull after it brings everything, and one acknowledgement goes."""
     acts = 0
-    async with stage.open() as adapter:
+    async with stage.open(several_catalogues=True) as adapter:
         box = type(adapter.office.box)
         failing: list[int] = []
 

@@ -1,0 +1,1 @@
+"""UN/EDIFACT over a mailbox: catalogues, inventories and orders of wholesalers."""
