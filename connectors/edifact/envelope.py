@@ -140,7 +140,7 @@ class _Check:
         fatal = bool(error) and self.rules.strict
         if fatal:
             self._refuse(f"message {control} ({kind}) of {self.segments} segments and its trailer disagree")
-        self.scan.groups[-1].sets.append(SetResult(f"{kind}:{':'.join(_version(self.unh))}", control, error, fatal))
+        self.scan.groups[-1].sets.append(SetResult(_identity(self.unh), control, error, fatal))
         self._label(kind)
         self.unh = None
 
@@ -156,7 +156,7 @@ class _Check:
 
     def _lost(self) -> None:
         assert self.unh is not None
-        self.scan.groups[-1].sets.append(SetResult(self.unh.get(2), self.unh.get(1), "13", fatal=True))
+        self.scan.groups[-1].sets.append(SetResult(_identity(self.unh), self.unh.get(1), "13", fatal=True))
         self._refuse(f"message {self.unh.get(1)} ({self.unh.get(2)}) has no trailer (UNT)")
         self.unh = None
 
@@ -179,8 +179,8 @@ class _Check:
         self.scan.refused = self.scan.refused or why
 
 
-def _version(unh: Segment) -> list[str]:
-    return [unh.get(2, part) for part in (2, 3, 4)]
+def _identity(unh: Segment) -> str:
+    return ":".join(unh.get(2, part) for part in (1, 2, 3, 4))
 
 
 def scan(file: IO[bytes], rules: Rules) -> Scan:
@@ -190,10 +190,11 @@ def scan(file: IO[bytes], rules: Rules) -> Scan:
         for segment in segments(file, rules.encoding):
             check.see(segment)
     except (Malformed, UnicodeError) as error:
-        if check.unb is None and not check.scan.control and _begins(file):
+        said = error.detail if isinstance(error, Malformed) else "its characters cannot be read"
+        cut = isinstance(error, Malformed) and error.code in ("not_edifact", "bad_una")
+        if cut and check.unb is None and not check.scan.control and _begins(file):
             check.scan.unfinished = True
         else:
-            said = error.detail if isinstance(error, Malformed) else "its characters cannot be read"
             check.scan.refused = check.scan.refused or said
         return check.scan
     if check.unb is not None:

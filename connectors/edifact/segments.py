@@ -19,6 +19,7 @@ from hub.kernel.errors import Malformed
 
 BLOCK = 64 * 1024
 LONGEST = 64 * 1024
+HEADER = 1024
 _SPACE = b" \t\r\n\x1a\x00"
 _BOM = b"\xef\xbb\xbf"
 _TAG = re.compile(r"[A-Z]{3}")
@@ -59,10 +60,11 @@ def segments(file: IO[bytes], encoding: str = "") -> Iterator[Segment]:
     """The segments of a file, of one interchange or several behind each other; UNA itself is left out. `encoding`, when
     given, replaces what the interchange header says. A last piece without its terminator is dropped, unless it is the
     whole trailer. Raises Malformed for what is no EDIFACT."""
-    file = _eight_bits(file)
-    rest = file.read(BLOCK).removeprefix(_BOM).lstrip(_SPACE)
+    file, wide = _eight_bits(file)
+    encoding = "utf-8" if wide else encoding
+    rest = _begun(file, b"").removeprefix(_BOM).lstrip(_SPACE)
     while rest:
-        of, rest = _advice(rest if len(rest) > 16 else rest + file.read(BLOCK))
+        of, rest = _advice(_begun(file, rest))
         if not rest.startswith(b"UNB"):
             raise Malformed("it does not begin with an EDIFACT interchange header (UNB)", code="not_edifact")
         end, release = of.segment.encode("latin-1"), of.release.encode("latin-1")
@@ -88,7 +90,7 @@ def segments(file: IO[bytes], encoding: str = "") -> Iterator[Segment]:
                 raise Malformed(f"a segment is longer than {LONGEST} bytes", code="bad_segment")
             more = file.read(BLOCK)
             if not more:
-                last = _segment(rest, of, charset) if rest.startswith(b"UNZ") else None
+                last = _segment(rest, of, charset) if rest.lstrip(_SPACE).startswith(b"UNZ") else None
                 if last is not None and reference and last.get(2) == reference:
                     yield last
                 return
@@ -98,16 +100,23 @@ def segments(file: IO[bytes], encoding: str = "") -> Iterator[Segment]:
             rest = more.lstrip(_SPACE)
 
 
-def _eight_bits(file: IO[bytes]) -> IO[bytes]:
-    """The file as UTF-8 where it is written in sixteen bits a character."""
+def _begun(file: IO[bytes], rest: bytes) -> bytes:
+    """`rest` and as much more as an advice and an interchange header may take."""
+    while len(rest) < HEADER and (more := file.read(BLOCK)):
+        rest += more
+    return rest
+
+
+def _eight_bits(file: IO[bytes]) -> tuple[IO[bytes], bool]:
+    """(the file in eight bits a character, whether it was written in sixteen and is UTF-8 now, whatever it says)."""
     head = file.read(4)
     file.seek(0)
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return cast("IO[bytes]", codecs.EncodedFile(file, "utf-8", "utf-16"))
+        return cast("IO[bytes]", codecs.EncodedFile(file, "utf-8", "utf-16")), True
     if head in (b"\0U\0N", b"U\0N\0"):
         wide = "utf-16-be" if head[:1] == b"\0" else "utf-16-le"
-        return cast("IO[bytes]", codecs.EncodedFile(file, "utf-8", wide))
-    return file
+        return cast("IO[bytes]", codecs.EncodedFile(file, "utf-8", wide)), True
+    return file, False
 
 
 def _charset(identifier: str) -> str:

@@ -55,9 +55,10 @@ class Writer:
         if self.test:
             unb += ["", "", "", "", "", "1"]
         release, association = self.version
-        identity = ["CONTRL", "D", self.syntax[1], "UN"] if kind == "CONTRL" else [kind, "D", release, "UN"]
-        if association and kind != "CONTRL":
-            identity.append(association)
+        if kind == "CONTRL":  # its version is that of the syntax, whatever the directory of the others
+            identity = [kind, *(("4", "1") if self.syntax[1] >= "4" else ("D", "3")), "UN"]
+        else:
+            identity = [kind, "D", release, "UN", *([association] if association else [])]
         whole: list[Sequence[Element]] = [
             unb, ["UNH", "1", identity], *body, ["UNT", str(len(body) + 2), "1"], ["UNZ", "1", str(control)],
         ]  # fmt: skip
@@ -156,7 +157,7 @@ class Writer:
         kinds = {one.kind.partition(":")[0] for group in scan.groups for one in group.sets}
         if scan.stranger or kinds == {"CONTRL"} or not (always or scan.wants_receipt):
             return None
-        unb = next((segment for _, segment in walk(file) if segment.tag == "UNB"), None)
+        unb = next((segment for _, segment in walk(file, "latin-1") if segment.tag == "UNB"), None)
         if unb is None:
             return None
         sender, recipient = (list(unb.elements[n]) for n in (1, 2))
@@ -165,7 +166,6 @@ class Writer:
             ["UCI", scan.control, sender, recipient, "4" if refused else "7", *(["18"] if refused else [])]
         ]
         if refused:
-            body = [body[0]]
             for group in scan.groups[:1]:
                 for one in group.sets:
                     if one.fatal:
