@@ -9,7 +9,7 @@ digits."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,19 +99,22 @@ def read_codes(pairs: Iterable[tuple[str, str]], systems: Systems) -> Codes:
 
 def pairs_of(resource: Mapping[str, Any], *concepts: str) -> list[tuple[str, str]]:
     """(system, code) of a resource's identifiers and of the codings in these CodeableConcepts, in order."""
-    found: list[tuple[str, str]] = []
-    for name in ("identifier", *concepts):
-        held = resource.get(name)
-        for item in held if isinstance(held, list) else [held]:
-            if not isinstance(item, dict):
-                continue
-            if name == "identifier":
-                found.append((str(item.get("system") or ""), _text(item.get("value"))))
-                continue
-            for coding in item.get("coding") or []:
-                if isinstance(coding, dict):
-                    found.append((str(coding.get("system") or ""), _text(coding.get("code"))))
-    return list(dict.fromkeys(pair for pair in found if pair[1]))
+    found: dict[tuple[str, str], None] = {}  # in order, each once
+    for item in _items(resource.get("identifier")):
+        if code := _text(item.get("value")):
+            found[str(item.get("system") or ""), code] = None
+    for name in concepts:
+        for item in _items(resource.get(name)):
+            for coding in _items(item.get("coding")):
+                if code := _text(coding.get("code")):
+                    found[str(coding.get("system") or ""), code] = None
+    return list(found)
+
+
+def _items(held: Any) -> Sequence[dict[str, Any]]:
+    if not held:
+        return ()
+    return [item for item in (held if isinstance(held, list) else [held]) if isinstance(item, dict)]
 
 
 def _text(value: Any) -> str:
