@@ -22,12 +22,10 @@ from hub.kernel.egress import resolve_public
 from hub.kernel.errors import Broken, Conflict, HubError, Misconfigured, NotFound, Retry
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}=?")
-# A server shows one of its keys, of a kind that we ask for; the settings may name the fingerprint of another.
+# A server shows one of its keys, of the first of these kinds that it has; the settings may name that of another.
 _KEY_KINDS = (
-    "ssh-ed25519",
-    "ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521",
-    "rsa-sha2-512,rsa-sha2-256",
-)
+    "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "rsa-sha2-512", "rsa-sha2-256",
+)  # fmt: skip
 _GONE = (
     protocol.SFTPConnectionLost, protocol.SFTPNoConnection, asyncssh.ConnectionLost, ConnectionError, EOFError,
     asyncssh.ChannelOpenError,
@@ -76,13 +74,13 @@ class SftpSettings:
 class _Client(asyncssh.SSHClient):
     """Believes the host keys of the settings; keeps what the server showed, to tell it."""
 
-    def __init__(self, fingerprints: tuple[str, ...], shown: list[str]) -> None:
+    def __init__(self, fingerprints: tuple[str, ...], shown: dict[str, str]) -> None:
         self._fingerprints = fingerprints
         self._shown = shown
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         fingerprint = key.get_fingerprint("sha256")
-        self._shown.append(f"{fingerprint} ({key.get_algorithm()})")
+        self._shown[key.get_algorithm()] = fingerprint
         return fingerprint in self._fingerprints
 
 
@@ -129,30 +127,49 @@ class SftpMailbox(Mailbox):
             return self._sftp
 
     async def _connected(self) -> asyncssh.SSHClientConnection:
-        """A connection to one of the host's addresses, with one of the kinds of key that have the fingerprint."""
-        addresses = await resolve_public(self._where.host, self._where.port)
-        shown: list[str] = []
+        """A connection to one of the host's addresses."""
+        shown: dict[str, str] = {}
         failed: Exception | None = None
-        for address in addresses[:4]:
-            for kind in _KEY_KINDS:
-                try:
-                    return await asyncssh.connect(address, self._where.port, options=self._options(kind, shown))
-                except asyncssh.HostKeyNotVerifiable:
-                    continue
-                except asyncssh.KeyExchangeFailed as error:  # it has no key of this kind
-                    failed = error
-                    continue
-                except (OSError, TimeoutError, asyncssh.ConnectionLost) as error:
-                    failed = error
-                    break
+        for address in (await resolve_public(self._where.host, self._where.port))[:4]:
+            seen: dict[str, str] = {}  # fingerprints by the kind of key
+            try:
+                return await self._known_server(address, seen)
+            except asyncssh.HostKeyNotVerifiable:
+                shown |= seen
+            except (OSError, TimeoutError, asyncssh.ConnectionLost, asyncssh.KeyExchangeFailed) as error:
+                failed = error
         if shown:
+            keys = ", ".join(f"{fingerprint} ({kind})" for kind, fingerprint in shown.items())
             raise Misconfigured(
-                f"{self._where.host} shows the host key {', '.join(dict.fromkeys(shown))}, not the one in host_key",
-                code="host_key_mismatch",
+                f"{self._where.host} shows the host key {keys}, not the one in host_key", code="host_key_mismatch"
             )
         raise failed or ConnectionRefusedError()
 
-    def _options(self, key_kind: str, shown: list[str]) -> asyncssh.SSHClientConnectionOptions:
+    async def _known_server(self, address: str, shown: dict[str, str]) -> asyncssh.SSHClientConnection:
+        """A connection to the server at this address, by whichever of its keys has the fingerprint: it is asked for
+        another kind of key until it has no other. Raises HostKeyNotVerifiable when none was the one."""
+        refused: asyncssh.HostKeyNotVerifiable | None = None
+        broken_off = False
+        while kinds := _other_kinds(shown):
+            try:
+                return await asyncssh.connect(address, self._where.port, options=self._options(kinds, shown))
+            except asyncssh.HostKeyNotVerifiable as error:
+                refused = error
+                if _other_kinds(shown) == kinds:  # a kind that nobody asked for
+                    break
+            except asyncssh.KeyExchangeFailed:
+                if refused is None:
+                    raise
+                break
+            except (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, asyncssh.ConnectionLost):
+                if refused is None:
+                    raise
+                if broken_off:  # so OpenSSH says that it has no other kind; an outage looks alike, but not twice
+                    break
+                broken_off = True
+        raise refused or asyncssh.HostKeyNotVerifiable("no key")
+
+    def _options(self, kinds: list[str], shown: dict[str, str]) -> asyncssh.SSHClientConnectionOptions:
         where = self._where
         return asyncssh.SSHClientConnectionOptions(
             username=where.user,
@@ -160,7 +177,7 @@ class SftpMailbox(Mailbox):
             client_keys=[self._key()] if where.private_key is not None else None,
             client_factory=lambda: _Client(where.fingerprints, shown),
             known_hosts=([], [], []),  # empty, and not the machine's own, which `None` or nothing would mean
-            server_host_key_algs=key_kind,
+            server_host_key_algs=kinds,
             config=None,
             agent_path=None,
             agent_forwarding=False,
@@ -333,6 +350,11 @@ class SftpMailbox(Mailbox):
 
 def _entry(name: str, seen: asyncssh.SFTPAttrs) -> Entry:
     return Entry(name, seen.size or 0, datetime.fromtimestamp(seen.mtime or 0, UTC))
+
+
+def _other_kinds(shown: Mapping[str, str]) -> list[str]:
+    """The kinds of host key that the server has not shown yet; both kinds of RSA signature are of one key."""
+    return [kind for kind in _KEY_KINDS if ("ssh-rsa" if kind.startswith("rsa-") else kind) not in shown]
 
 
 @contextlib.contextmanager

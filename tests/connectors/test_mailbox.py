@@ -282,6 +282,42 @@ async def test_the_fingerprint_may_be_of_any_of_the_servers_keys() -> None:
             assert await box.files(".") == []
 
 
+@pytest.mark.parametrize(
+    ("breaks", "wanted"), [((1,), None), ((1, 2), "host_key_mismatch"), ((0,), "vendor_unreachable")]
+)
+async def test_a_server_that_breaks_off_instead_of_showing_another_key_is_asked_once_more(
+    monkeypatch: pytest.MonkeyPatch, breaks: tuple[int, ...], wanted: str | None
+) -> None:
+    """OpenSSH resets the connection when it has no key of the kinds asked for, which an outage does as well."""
+    monkeypatch.setattr("connectors.mailbox.ATTEMPTS", 1)
+    real, calls = asyncssh.connect, 0
+
+    async def connect(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls - 1 in breaks:
+            raise ConnectionResetError
+        return await real(*arguments, **named)
+
+    async with serving() as server:
+        server_keys = [key.get_fingerprint("sha256") for key in server.keys]
+        monkeypatch.setattr(asyncssh, "connect", connect)
+        async with opened(server, host_key=server_keys[1]) as box:
+            if wanted is None:
+                assert await box.files(".") == []
+                return
+            with pytest.raises(HubError) as caught:
+                await box.files(".")
+        assert caught.value.code == wanted and calls == len(breaks) + (wanted == "host_key_mismatch")
+
+
+async def test_a_server_without_a_kind_of_key_in_between_is_known_by_the_next() -> None:
+    sandbox = SftpSandbox()
+    sandbox.keys[1] = asyncssh.generate_private_key("ssh-rsa", key_size=2048)
+    async with serving(sandbox) as server, opened(server, host_key=server.keys[1].get_fingerprint("sha256")) as box:
+        assert await box.files(".") == []
+
+
 async def test_the_machines_own_known_hosts_keys_and_config_count_for_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
