@@ -90,4 +90,3 @@ async def test_a_smaller_assortment_is_taken_off_sale_by_the_next_full_pull(stag
     stage.partner.put(f"{INBOX}/c.edi", b"<html>maintenance</html>")
     outcome = await catalog.sync(c, kind="full")
     assert (outcome.unlisted, outcome.quarantined, outcome.error) == (0, 1, None)
-

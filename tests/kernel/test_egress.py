@@ -57,7 +57,8 @@ async def test_a_name_that_resolves_inside_is_refused(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "10.0.0.8", "169.254.169.254", "[::1]", "::ffff:127.0.0.1", "2130706433", "0x7f.1", "localhost"]
+    "host",
+    ["127.0.0.1", "10.0.0.8", "169.254.169.254", "[::1]", "::ffff:127.0.0.1", "2130706433", "0x7f.1", "localhost"],
 )
 async def test_no_inside_host_is_resolved_for_other_protocols(host: str) -> None:
     with pytest.raises(egress.EgressRefused):
