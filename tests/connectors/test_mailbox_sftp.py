@@ -1,5 +1,5 @@
-"""An SFTP mailbox: one host key, no way round the egress guard, no secret shown, and a cut at any time is known for what
-it is."""
+"""An SFTP mailbox: one host key, no way round the egress guard, no secret shown, and a cut at any time is known for
+what it is."""
 
 from __future__ import annotations
 
