@@ -1,0 +1,127 @@
+"""From evidence to a score. The ladder stands on top: the same GTIN, or brand and manufacturer number, decide unless
+what is sold contradicts them; below it words, codes and facts add up. `strength` is in log odds: above nought a pair is
+more likely one thing than two, as long as nothing else fits as well; `settle` weighs what else fits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.matching.comparing import Comparison, Difference, compare
+from catalog.matching.gtin import relation
+from catalog.matching.reading import Reading
+
+MATCH = 0.4  # score from which a pair is a match
+REVIEW = 0.2  # score from which a person should look
+GROSS_PRICE = Decimal(5)  # a dearer twin than this is looked at; no smaller gap says anything about identity
+IMPOSSIBLE = -30.0
+_NOTHING = -7.0  # two titles that share nothing
+_TEXT = 14.0  # cosine of words and descriptions
+_COVERED = 9.5  # share of the better covered title that the other one has
+_CODE = 7.0  # the rarest model code that both have
+_TOLD = 0.6  # a word found in a description, next to one found in a title
+_ONE_SIDED = {"edition": -2.4, "licence": -2.4, "condition": -3.0, "bundle": -0.8, "users": -1.2, "wearer": -1.2}
+_CODES_APART = -2.4
+_NUMBERS_APART = -1.2
+_SAME_GTIN = 20.0
+_SAME_NUMBER = 12.0
+_OTHER_NUMBER = -3.0
+_DOUBTED = ("count", "condition", "licence")  # said by one side alone: a person looks before two become one
+
+
+@dataclass(slots=True)
+class Judgement:
+    """One pair: its strength, what agrees, what contradicts, and why it may not be decided without a person."""
+
+    strength: float
+    agreeing: list[Difference]
+    conflicts: list[Difference]
+    doubts: list[str]
+
+
+def judge(
+    a: Reading, b: Reading, weights_a: Sequence[float], weights_b: Sequence[float], cosine: float, rarest: float,
+    shared_categories: Collection[str] = (),
+) -> Judgement:  # fmt: skip
+    """How likely `a` and `b` are one thing, and why. A conflict makes it impossible, but the same GTIN is not thrown
+    away for one: such a pair is for a person."""
+    found = compare(a, b, weights_a, weights_b)
+    agreeing, conflicts = found.agreeing, found.conflicts
+    doubts = [kind for kind in found.one_sided if kind in _DOUBTED]
+    if a.category and b.category and a.category != b.category:
+        if a.category in shared_categories and b.category in shared_categories:
+            conflicts.append(Difference("category", a.category, b.category))
+    gtins = relation(a.gtin, b.gtin)
+    if gtins == "same":
+        agreeing.insert(0, Difference("gtin", a.gtin or "", b.gtin or ""))
+        strength = _SAME_GTIN
+        if conflicts:
+            doubts, strength = ["gtin against " + conflicts[0].field], 2.0
+        else:
+            doubts = []
+        return _priced(a, b, Judgement(strength, agreeing, conflicts, doubts))
+    if gtins is not None:
+        name = "packaging level" if gtins == "other level" else "gtin"
+        conflicts.insert(0, Difference(name, a.gtin or "", b.gtin or ""))
+    if conflicts:
+        return Judgement(IMPOSSIBLE, agreeing, conflicts, doubts)
+    strength = _words(found, cosine, rarest) + _numbers(a, b, found, agreeing)
+    return _priced(a, b, Judgement(strength, agreeing, conflicts, doubts))
+
+
+def _words(found: Comparison, cosine: float, rarest: float) -> float:
+    covered = max(found.left + _TOLD * found.left_said, found.right + _TOLD * found.right_said)
+    strength = _NOTHING + _TEXT * cosine + _COVERED * covered + _CODE * min(1.0, found.code / rarest)
+    if found.codes_apart:
+        strength += _CODES_APART
+    if found.numbers_apart:
+        strength += _NUMBERS_APART
+    for kind in set(found.one_sided):
+        strength += _ONE_SIDED.get(kind, 0.0)
+    return strength
+
+
+def _numbers(a: Reading, b: Reading, found: Comparison, agreeing: list[Difference]) -> float:
+    """What the manufacturer's numbers add: much where they agree and the brand does not say otherwise."""
+    if a.mpn is None or b.mpn is None:
+        return 0.0
+    related = not a.brand or not b.brand or set(a.brand) & set(b.brand) or set(a.brand) & {*b.words} or {*a.words} & set(b.brand)
+    if a.mpn != b.mpn:
+        return _OTHER_NUMBER
+    if not related:
+        return 0.0
+    agreeing.insert(0, Difference("mpn", a.mpn, b.mpn))
+    both = a.brand and b.brand
+    return _SAME_NUMBER if both or len(a.mpn) >= 5 else _SAME_NUMBER / 2
+
+
+def _priced(a: Reading, b: Reading, judged: Judgement) -> Judgement:
+    if a.price and b.price and a.currency == b.currency:
+        low, high = sorted((a.price, b.price))
+        if high > GROSS_PRICE * low:
+            judged.doubts.append("price")
+    return judged
+
+
+def settle(
+    left: NDArray[np.int64], right: NDArray[np.int64], strength: NDArray[np.float64], lefts: int, rights: int
+) -> NDArray[np.float64]:
+    """The probability of each pair when no left and no right may have more than one partner: strengths compete with
+    "none" (log odds nought) and with each other, on both sides until neither moves. The sides are treated alike."""
+    odds = np.exp(np.clip(strength, -30, 30))
+    return (_settled(left, right, odds, lefts, rights) + _settled(right, left, odds, rights, lefts)) / 2
+
+
+def _settled(
+    one: NDArray[np.int64], other: NDArray[np.int64], odds: NDArray[np.float64], ones: int, others: int
+) -> NDArray[np.float64]:
+    share_other = np.ones(others)
+    share_one = np.ones(ones)
+    for _ in range(20):
+        share_one = 1 / (1 + np.bincount(one, odds * share_other[other], ones))
+        share_other = 1 / (1 + np.bincount(other, odds * share_one[one], others))
+    return odds * share_one[one] * share_other[other]
