@@ -3,8 +3,12 @@ page sizes that the real system grants."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
@@ -12,17 +16,21 @@ from pydantic import SecretStr
 from benchmarks.shops import product
 from connectors import base, guards, manifest
 from connectors.base import Adapter
+from connectors.edifact.sandbox import EdifactSandbox
 from connectors.fhir_clinic.sandbox import FhirSandbox
 from connectors.fhir_pharmacy.sandbox import SKUS, PharmacySandbox, medicine, report
 from connectors.jd_vop.sandbox import VopSandbox
 from connectors.kit import kit_of
+from connectors.mailbox_sandbox import SftpSandbox
 from connectors.meituan_retail import sandbox as meituan
 from connectors.rest_json.sandbox import RestSandbox
 from connectors.sandbox_kit import Sandbox
 from connectors.shopify.sandbox import ShopifySandbox
 from connectors.table_feed.sandbox import FeedSandbox
 from connectors.woocommerce.sandbox import WooSandbox
+from connectors.x12_edi.sandbox import X12Sandbox
 from hub.kernel import clock
+from hub.kernel.settings import reset_settings
 
 ROWS = 20_000
 
@@ -116,6 +124,36 @@ _SETTINGS: dict[str, Callable[[Sandbox, dict[str, Any]], dict[str, Any]]] = {
     "rest_json": lambda box, c: {**c, "protocol": _paged(c["protocol"], 100)},
     "table_feed": lambda box, c: {"url": box.url("csv"), "preset": "google_merchant", "page_rows": 1000},  # type: ignore[attr-defined]
 }
+
+
+MAILBOXES: dict[str, Callable[[Path, int], SftpSandbox]] = {
+    "x12_edi": lambda root, rows: X12Sandbox(root=root, articles=rows // 2),
+    "edifact": lambda root, rows: EdifactSandbox(root=root, articles=rows // 2),
+}
+
+
+@contextlib.contextmanager
+def mailbox(family: str, rows: int) -> Iterator[tuple[Adapter, list[Path]]]:
+    """A connector object for a mailbox that is a directory, and the files that wait in it."""
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="supplyhub-bench-") as folder:
+        os.environ["SUPPLYHUB_DATA_DIR"] = folder
+        reset_settings()
+        root = Path(folder) / "feeds" / "partner"
+        root.mkdir(parents=True)
+        box = MAILBOXES[family](root, rows)
+        kit = kit_of(manifest.HOME / family)
+        box.base_url = "sftp://127.0.0.1:1"
+        config, _secrets = kit.connection(box)
+        for name in ("host", "port", "user", "host_key", "page_rows"):
+            config.pop(name, None)
+        try:
+            adapter = base.build(kit.folder, {**config, "directory": "partner"}, {}, connection_id="bench")
+            yield adapter, sorted(file for file in root.glob("*/*.edi"))
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+            reset_settings()
 
 
 def adapter_for(family: str, box: Sandbox) -> Adapter:

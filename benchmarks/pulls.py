@@ -31,7 +31,7 @@ import orjson
 from aiohttp import web
 
 from benchmarks.harness import at_least
-from benchmarks.pull_vendors import FAMILIES, ROWS, adapter_for
+from benchmarks.pull_vendors import FAMILIES, MAILBOXES, ROWS, adapter_for, mailbox
 from connectors import guards
 from connectors.base import Adapter
 from connectors.kit_stage import reachable
@@ -173,6 +173,29 @@ async def measure(family: str, rows: int = ROWS) -> dict[str, Any]:
     return at_least(f"pulls: {family}", count / best, "records/s", target, limit, name).as_json()
 
 
+async def measure_mailbox(family: str, rows: int = ROWS) -> dict[str, Any]:
+    """One row for a family that speaks in files: a catalogue and an inventory read from a directory, beside reading
+    the same files and splitting them into segments and elements."""
+    best = bottom = float("inf")
+    count = 0
+    for _ in range(ROUNDS):
+        with mailbox(family, rows) as (adapter, files):
+            started = time.perf_counter()
+            for file in files:
+                split = [
+                    segment.split(b"*") for segment in file.read_bytes().split(b"~" if family == "x12_edi" else b"'")
+                ]
+                assert len(split) > rows
+            bottom = min(bottom, time.perf_counter() - started)
+            started = time.perf_counter()
+            count = await pulled(adapter)
+            best = min(best, time.perf_counter() - started)
+            await adapter.aclose()
+            guards.forget()
+    name = "read and split the same files"
+    return at_least(f"pulls: {family}", count / best, "records/s", TARGET, count / bottom, name).as_json()
+
+
 @contextlib.asynccontextmanager
 async def _adapter(family: str, box: Sandbox) -> AsyncIterator[Adapter]:
     adapter = adapter_for(family, box)
@@ -185,7 +208,10 @@ async def _adapter(family: str, box: Sandbox) -> AsyncIterator[Adapter]:
 
 async def run() -> list[dict[str, Any]]:
     """The rows of this benchmark."""
-    return [await measure(family) for family in FAMILIES]
+    return [
+        *[await measure(family) for family in FAMILIES],
+        *[await measure_mailbox(family) for family in MAILBOXES],
+    ]
 
 
 async def profile(family: str) -> None:

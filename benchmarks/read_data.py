@@ -102,7 +102,7 @@ def products(count: int) -> Iterator[dict[str, Any]]:
         yield {
             "id": i, "kind": kind, "mode": mode, "title": title, "title_en": title_en, "brand": brand, "model": model,
             "category": category, "city": rng.choice(_CITIES) if mode == "appointment" else None, "pack": pack,
-            "price": rng.randrange(500, 90000) / 100, "popularity": int(rng.paretovariate(0.8)),
+            "price": rng.randrange(500, 90000) / 100, "popularity": min(int(rng.paretovariate(0.8)), 10**9),
             "sellable": rng.random() < 0.93, "offers": 1 + (rng.random() < 0.3),
             "search": search_tokens(title, title_en, brand, model, category, pack),
         }  # fmt: skip
