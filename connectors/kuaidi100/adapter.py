@@ -24,7 +24,6 @@ from connectors.manifest import Manifest
 from hub.kernel.errors import Broken, Misconfigured, NotFound, Retry, Unauthorized
 
 CHINA = ZoneInfo("Asia/Shanghai")
-ANSWER = {"result": True, "returnCode": "200", "message": "成功"}  # anything else: it calls again, three times in all
 _LONGEST_NUMBER = 32
 _SHORTEST_SALT = 8
 
@@ -51,6 +50,9 @@ class Called:
 
 class Adapter(Base):
     """One account."""
+
+    source = "kuaidi100"  # whose payloads the callbacks are
+    answer: Mapping[str, Any] = {"result": True, "returnCode": "200", "message": "成功"}  # any other: it calls again
 
     def __init__(
         self,
@@ -136,7 +138,7 @@ class Adapter(Base):
             ),
         )  # fmt: skip
 
-    def called(self, body: bytes) -> Called:
+    def called(self, headers: Mapping[str, str], body: bytes) -> Called:
         """Check a callback: the form's `sign` over its `param` and the salt. Raises NotFound when the account has no
         salt, Unauthorized when the signature does not fit."""
         salts = self._salts()

@@ -153,7 +153,7 @@ def form(param: str, sign: str | None = None, salt: str = SALT) -> bytes:
 def test_only_signed_callbacks_are_believed() -> None:
     adapter = account()
     delivery = KuaidiSandbox().callback("yuantong", NUMBER)
-    called = adapter.called(delivery.body)
+    called = adapter.called({}, delivery.body)
     assert (called.carrier, called.number, called.ended) == ("yuantong", NUMBER, "")
     good = form('{"a": 1}')
     forged: list[bytes] = [
@@ -164,18 +164,18 @@ def test_only_signed_callbacks_are_believed() -> None:
     ]  # fmt: skip
     for body in forged:
         with pytest.raises(Unauthorized):
-            adapter.called(body)
-    adapter.called(good)
+            adapter.called({}, body)
+    adapter.called({}, good)
     lower = hashlib.md5(('{"a": 1}' + SALT).encode()).hexdigest()
-    adapter.called(form('{"a": 1}', lower))  # the case of its letters carries nothing
+    adapter.called({}, form('{"a": 1}', lower))  # the case of its letters carries nothing
     with pytest.raises(NotFound):
-        account(salt="").called(good)
+        account(salt="").called({}, good)
 
 
 def test_a_rotated_salt_is_believed_and_the_newest_one_sent() -> None:
     adapter = account(salt=f"newer-salt-1,{SALT}")
-    adapter.called(form("{}", salt="newer-salt-1"))
-    adapter.called(form("{}", salt=SALT))
+    adapter.called({}, form("{}", salt="newer-salt-1"))
+    adapter.called({}, form("{}", salt=SALT))
     with pytest.raises(Misconfigured):
         account(salt="short")
 
@@ -183,18 +183,18 @@ def test_a_rotated_salt_is_believed_and_the_newest_one_sent() -> None:
 def test_a_callback_is_recognised_by_what_it_says() -> None:
     box, adapter = KuaidiSandbox(), account()
     box.scan("yuantong", NUMBER, "2026-05-01 09:00:00", "103", "已揽收")
-    first = adapter.called(box.callback("yuantong", NUMBER).body)
-    assert adapter.called(box.callback("yuantong", NUMBER).body) == first
+    first = adapter.called({}, box.callback("yuantong", NUMBER).body)
+    assert adapter.called({}, box.callback("yuantong", NUMBER).body) == first
     box.scan("yuantong", NUMBER, "2026-05-02 09:00:00", "301", "已签收")
-    second = adapter.called(box.callback("yuantong", NUMBER).body)
+    second = adapter.called({}, box.callback("yuantong", NUMBER).body)
     assert second.external_id != first.external_id and second.ended == "shutdown"
-    lost = adapter.called(box.callback("yuantong", NUMBER, status="abort", message="3天查询无记录").body)
+    lost = adapter.called({}, box.callback("yuantong", NUMBER, status="abort", message="3天查询无记录").body)
     assert (lost.ended, lost.message) == ("abort", "3天查询无记录")
 
 
 @pytest.mark.parametrize("param", ["", "null", "[]", '"x"', '{"lastResult": 5}', '{"lastResult": {"nu": ["x"]}}', "{"])
 def test_signed_nonsense_is_a_callback_about_nothing(param: str) -> None:
-    called = account().called(form(param))
+    called = account().called({}, form(param))
     assert called.carrier == "" and called.ended == ""
 
 
