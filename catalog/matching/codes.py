@@ -14,8 +14,8 @@ _NOT_DIGITS = re.compile(r"\D")
 _NOT_LETTERS = re.compile(r"[^a-z]")
 _COLOUR_TAILS = {
     **dict.fromkeys(("b", "bk", "blk", "bb"), "black"), **dict.fromkeys(("w", "wh", "wht", "whi", "ww"), "white"),
-    **dict.fromkeys(("s", "sl", "sv", "slv"), "silver"), **dict.fromkeys(("ss", "st", "sx"), "stainless"),
-    **dict.fromkeys(("r", "rd", "red"), "red"), **dict.fromkeys(("p", "pk", "pnk"), "pink"),
+    **dict.fromkeys(("sl", "sv", "slv"), "silver"), "ss": "stainless", **dict.fromkeys(("rd", "red"), "red"),
+    **dict.fromkeys(("pk", "pnk"), "pink"),
     **dict.fromkeys(("blu", "blue", "bu"), "blue"), **dict.fromkeys(("gy", "gry"), "grey"),
     **dict.fromkeys(("gd", "gld"), "gold"),
 }  # fmt: skip
@@ -44,7 +44,7 @@ def stems(words: Sequence[str], met: Sequence[float]) -> dict[str, tuple[int, in
 @functools.lru_cache(maxsize=65_536)
 def _cut(code: str) -> tuple[str, str]:
     """A code as (stem, end); no stem where it is no code."""
-    if code.isalpha() or code.isdigit() or not code.isascii() or not code.isalnum() or not code[0].isalpha():
+    if code.isalpha() or code.isdigit() or not code.isascii() or not code.isalnum():
         return "", ""
     match = _TAIL.search(code)
     stem = code[: match.start()] if match else code
@@ -58,8 +58,6 @@ def candidates(words: Sequence[str], met: Sequence[float], amounts: Sequence[Amo
     for k, word in enumerate(words):
         if met[k] < 0.5 and word not in written and _codelike(word):
             found.append(word)
-            if k and len(word) >= 3 and words[k - 1].isalpha() and words[k - 1].isascii() and len(words[k - 1]) <= 4:
-                found.append(words[k - 1] + word)
     return found
 
 

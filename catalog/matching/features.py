@@ -4,6 +4,7 @@ different moments can be compared and a vocabulary costs a few bytes a word."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -111,8 +112,8 @@ class Weights:
         shape = (len(features.ends), max(1, len(self.hashes)))
         return sp.csr_matrix((value[kept], at[kept].astype(np.int32), indptr), shape=shape)
 
-    def of_words(self, readings: Sequence[Reading]) -> list[list[float]]:
-        """The weight of each title word of each reading."""
+    def flat_words(self, readings: Sequence[Reading]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The weight of each title word of all readings in one array, and where those of each begin."""
         counts = [len(reading.words) for reading in readings]
         flat = np.fromiter(
             (crc32(word.encode()) for reading in readings for word in reading.words), np.uint32, sum(counts)
@@ -120,9 +121,35 @@ class Weights:
         at, known = self._find(flat)
         found = np.full(len(flat), self.rarest + 0.1, np.float32)
         found[known] = self.weight[at[known]]
-        weights: list[float] = found.tolist()
-        ends = np.cumsum([0, *counts]).tolist()
-        return [weights[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+        return found, np.cumsum([0, *counts], dtype=np.int64)
+
+    def of_words(self, readings: Sequence[Reading]) -> list[list[float]]:
+        """The weight of each title word of each reading."""
+        flat, ends = self.flat_words(readings)
+        weights: list[float] = flat.tolist()
+        return [weights[start:end] for start, end in itertools.pairwise(ends.tolist())]
+
+
+def rarest_first(rows: Rows, frequency: NDArray[np.int64], budget: int) -> Rows:
+    """Each row without its commonest features: as many of the rarest are kept as bring up `budget` others together,
+    and one at least."""
+    row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    count = frequency[rows.indices]
+    order = np.lexsort((count, row))
+    total = np.cumsum(count[order])
+    before = total - count[order]
+    start = before[rows.indptr[:-1][np.diff(rows.indptr) > 0]]
+    base = np.repeat(start, np.diff(rows.indptr)[np.diff(rows.indptr) > 0])
+    kept = np.zeros(len(count), bool)
+    kept[order] = (total - base <= budget) | (before == base)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(row[kept], minlength=rows.shape[0]))])
+    return sp.csr_matrix((rows.data[kept], rows.indices[kept], indptr), shape=rows.shape)
+
+
+def cosines(left: Rows, at_left: NDArray[np.int64], right: Rows, at_right: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The products of pairs of rows."""
+    found: NDArray[np.float64] = np.asarray(left[at_left].multiply(right[at_right]).sum(1)).ravel()
+    return found
 
 
 def top(rows: Rows, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:

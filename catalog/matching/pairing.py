@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse.csgraph import connected_components
 
-from catalog.matching.features import Rows, Weights, raw, top
+from catalog.matching.features import Rows, Weights, cosines, raw, top
 from catalog.matching.reading import Offer, Reading, read
 from catalog.matching.scoring import MATCH, REVIEW, Judgement, judge, settle
 
@@ -107,7 +107,7 @@ def _and_same_keys(lefts, rights, rows_left, rows_right, at_left, at_right, cosi
     if not more:
         return at_left, at_right, cosine
     extra = np.array(more, np.int64)
-    values = np.asarray(rows_left[extra[:, 0]].multiply(rows_right[extra[:, 1]]).sum(1)).ravel()
+    values = cosines(rows_left, extra[:, 0], rows_right, extra[:, 1])
     return np.append(at_left, extra[:, 0]), np.append(at_right, extra[:, 1]), np.append(cosine, values)
 
 

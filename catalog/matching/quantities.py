@@ -87,7 +87,7 @@ _AMOUNT = re.compile(
 )
 _OF = re.compile(r"\b(?:pack|set|case|box|bag|lot|pkg|package) of (\d{1,4})\b")
 _TWIN = re.compile(r"\b(?:twin|double|dual)[- ]?pack\b|两件装|双支装|双瓶装|两瓶装")
-_WIDE = re.compile(rf"(\d+(?:\.\d+)?)\s?(?:[-~–—至]|to)\s?(\d+(?:\.\d+)?)\s?({_any_of(_UNITS)})")
+_WIDE = re.compile(rf"(?<![a-z0-9.-])(\d+(?:\.\d+)?)\s?(?:[-~–—至]|to)\s?(\d+(?:\.\d+)?)\s?({_any_of(_UNITS)})")
 _SHORT = frozenset(("pc", "pcs", "pk", "ct", "x", "m", "l", "g", "v", "w", "u", "mp", "in"))
 _GENERATION = frozenset(("2", "3", "4", "5", "6"))
 
@@ -134,6 +134,8 @@ def draw_together(text: str) -> tuple[str, list[Amount]]:
         return f" {words} "
 
     def wide(match: re.Match[str]) -> str:
+        if float(match[1]) >= float(match[2]):
+            return match[0]
         return f" {float(match[1]):g}to{float(match[2]):g}{_UNITS[match[3]][1]} "
 
     text = _WIDE.sub(wide, text) if ("-" in text or "~" in text or "to" in text or "至" in text) else text
