@@ -10,13 +10,15 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.matching.features import Rows, Weights, cosines, raw, top
+from catalog.matching.features import Rows, Weights, cosines, rarest_first, raw, top
 from catalog.matching.index import read_all
+from catalog.matching.pairing import BUDGET, same_keys
 from catalog.matching.reading import Offer, Reading
 from catalog.matching.scoring import IMPOSSIBLE, MATCH, judge, settle
 
 _CANDIDATES = 25
 _BATCH = 1000
+_TOO_FAR = 0.08  # titles with less in common are not compared
 _BOUND = 6.0  # one pair counts for no more than this, for or against
 _CHECKED = 400  # cross pairs looked at when two clusters would meet
 
@@ -58,7 +60,7 @@ class _Work:
         left, right, score = self._edges()
         ids = [r.id for r in self.readings]
         coins = [crc32(f"{ids[i]}\x1f{ids[j]}".encode()) for i, j in zip(left.tolist(), right.tolist(), strict=True)]
-        for k in np.lexsort((coins, -score)).tolist():
+        for k in np.lexsort((np.array(coins, np.int64), -score)).tolist():
             if score[k] < MATCH:
                 break
             one, other = self._root[int(left[k])], self._root[int(right[k])]
@@ -68,42 +70,38 @@ class _Work:
     def _edges(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Pairs of different vendors with what their settlement gives them."""
         turned = self._rows.T.tocsr()
+        frequency = np.diff(turned.indptr)
         total = len(self.readings)
-        pairs: dict[tuple[int, int], float] = {}
+        pairs: set[tuple[int, int]] = {(i, j) for i, j in same_keys(self.readings, self.readings) if i < j}
         for start in range(0, total, _BATCH):
-            rows, columns, values = top(self._rows[start : start + _BATCH] @ turned, _CANDIDATES + 1)
-            for i, j, value in zip((rows + start).tolist(), columns.tolist(), values.tolist(), strict=True):
-                if i != j:
-                    pairs[min(i, j), max(i, j)] = value
+            rows, columns, _ = top(
+                rarest_first(self._rows[start : start + _BATCH], frequency, BUDGET) @ turned, _CANDIDATES + 1
+            )
+            found = zip((rows + start).tolist(), columns.tolist(), strict=True)
+            pairs.update((min(i, j), max(i, j)) for i, j in found if i != j)
             self._progress(0.3 * start / total)
-        self._same_keys(pairs)
+        ordered = [pair for pair in sorted(pairs) if self._may_share_a_vendor(*pair)]
+        near = np.array(ordered, np.int64).reshape(-1, 2)
+        cosine = cosines(self._rows, near[:, 0], self._rows, near[:, 1]).tolist()
         kept = []
-        for k, (i, j) in enumerate(sorted(pairs)):
+        for k, (i, j) in enumerate(ordered):
             if k % 5000 == 0:
-                self._progress(0.3 + 0.5 * k / len(pairs))
-            if self._may_share_a_vendor(i, j) and self._judged(i, j, pairs[i, j]) > IMPOSSIBLE:
+                self._progress(0.3 + 0.5 * k / len(ordered))
+            if cosine[k] >= _TOO_FAR and self._judged(i, j, cosine[k]) > IMPOSSIBLE:
                 kept.append((i, j))
         ends = np.array(kept, np.int64).reshape(-1, 2)
         if not kept:
             return ends[:, 0], ends[:, 1], np.zeros(0)
         groups: dict[tuple[int, frozenset[str]], int] = {}
-        left = [groups.setdefault((i, self.readings[j].vendors or frozenset((f"\x1f{j}",))), len(groups)) for i, j in kept]
-        right = [groups.setdefault((j, self.readings[i].vendors or frozenset((f"\x1f{i}",))), len(groups)) for i, j in kept]
+        left = [
+            groups.setdefault((i, self.readings[j].vendors or frozenset((f"\x1f{j}",))), len(groups)) for i, j in kept
+        ]
+        right = [
+            groups.setdefault((j, self.readings[i].vendors or frozenset((f"\x1f{i}",))), len(groups)) for i, j in kept
+        ]
         strength = np.array([self._strength[pair] for pair in kept])
         score = settle(np.array(left), np.array(right), strength, len(groups), len(groups))
         return ends[:, 0], ends[:, 1], score
-
-    def _same_keys(self, pairs: dict[tuple[int, int], float]) -> None:
-        by_key: dict[str, list[int]] = {}
-        for k, reading in enumerate(self.readings):
-            for key in (reading.gtin, reading.mpn):
-                if key:
-                    by_key.setdefault(key, []).append(k)
-        more = {(i, j) for found in by_key.values() if len(found) <= 200 for i in found for j in found if i < j} - pairs.keys()
-        if more:
-            ends = np.array(sorted(more), np.int64)
-            values = cosines(self._rows, ends[:, 0], self._rows, ends[:, 1])
-            pairs.update(zip(sorted(more), values.tolist(), strict=True))
 
     def _may_share_a_vendor(self, i: int, j: int) -> bool:
         a, b = self.readings[i], self.readings[j]

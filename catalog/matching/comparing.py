@@ -162,7 +162,7 @@ def _slot(left: Sequence[str], i: int, right: Sequence[str], j: int) -> str:
 
 
 def _same_major(one: str, other: str) -> bool:
-    """"7" and "7.2" may be one version, told with more or less care."""
+    """ "7" and "7.2" may be one version, told with more or less care."""
     short, long = (one, other) if len(one) <= len(other) else (other, one)
     return long.startswith(short + ".")
 

@@ -153,7 +153,7 @@ def cosines(left: Rows, at_left: NDArray[np.int64], right: Rows, at_right: NDArr
 
 
 def top(rows: Rows, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """The `count` largest entries of each row, as (row, column, value), largest first; among equals the lower column."""
+    """The `count` largest entries of each row as (row, column, value), largest first, the lower column among equals."""
     indptr, indices, data = rows.indptr, rows.indices, rows.data
     found_rows, found_columns, found_values = [], [], []
     for row in range(rows.shape[0]):

@@ -1,6 +1,6 @@
-"""The products of the catalogue, ready to be asked which of them a vendor's listing is. Built in bulk, kept up by adding
-and removing; an answer explains itself. Two segments: the products of the last build, and those that came since, which
-are weighed by the same weights; when these grow past a tenth, everything is weighed anew."""
+"""The products of the catalogue, ready to be asked which of them a vendor's listing is. Built in bulk, kept up by
+adding and removing; an answer explains itself. Two segments: the products of the last build, and those that came
+since, which are weighed by the same weights; when these grow past a tenth, everything is weighed anew."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.matching.comparing import Difference
-from catalog.matching.features import Raw, Rows, Weights, cosines, raw, rarest_first, top
+from catalog.matching.features import Raw, Rows, Weights, cosines, rarest_first, raw, top
 from catalog.matching.pairing import Decision, decide
 from catalog.matching.reading import Offer, Reading, read
 from catalog.matching.scoring import IMPOSSIBLE, Judgement, judge
@@ -141,9 +141,7 @@ class Index:
             self._stale = _Segment(readings, raw(readings), self._weights)
         return [self._main, self._stale]
 
-    def _candidates(
-        self, segment: _Segment, faces: Sequence[Reading], features: Raw
-    ) -> list[tuple[int, int, float]]:
+    def _candidates(self, segment: _Segment, faces: Sequence[Reading], features: Raw) -> list[tuple[int, int, float]]:
         """(listing, product row, cosine) of those worth comparing."""
         rows = self._weights.rows(features)
         if segment is self._main:
@@ -154,7 +152,9 @@ class Index:
                 for key in (reading.gtin, reading.mpn) if reading else ():
                     if key:
                         by_key.setdefault(key, []).append(at)
-            keys = [(i, at) for i, r in enumerate(faces) for key in (r.gtin, r.mpn) if key for at in by_key.get(key, ())]
+            keys = [
+                (i, at) for i, r in enumerate(faces) for key in (r.gtin, r.mpn) if key for at in by_key.get(key, ())
+            ]
         found = rarest_first(rows, segment.frequency, _BUDGET) @ segment.turned
         left, right, _ = top(found, CANDIDATES)
         exact = cosines(rows, left, segment.rows, right)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse.csgraph import connected_components
 
-from catalog.matching.features import Rows, Weights, cosines, raw, top
+from catalog.matching.features import Rows, Weights, cosines, rarest_first, raw, top
 from catalog.matching.reading import Offer, Reading, read
 from catalog.matching.scoring import MATCH, REVIEW, Judgement, judge, settle
 
@@ -23,6 +23,8 @@ CANDIDATES = 12  # of each row on the other side
 _WORTH = 0.02  # a pair less likely than this is not looked at in the assignment
 _LARGEST = 1500  # rows of a component that is assigned at once; a larger one takes the likeliest pair first
 _BATCH = 2000
+BUDGET = 20_000  # rows that a row's rarest words may bring up before commoner ones are left out
+KEYED = 50  # more rows than this under one number: it is no number
 Decision = Literal["match", "review", "new"]
 
 
@@ -48,8 +50,11 @@ def match_tables(
     raw_left, raw_right = raw(lefts), raw(rights)
     weights = Weights([raw_left, raw_right])
     rows_left, rows_right = weights.rows(raw_left), weights.rows(raw_right)
-    at_left, at_right, cosine = candidates(rows_left, rows_right, CANDIDATES, progress)
-    at_left, at_right, cosine = _and_same_keys(lefts, rights, rows_left, rows_right, at_left, at_right, cosine)
+    at_left, at_right, cosine = candidates(rows_left, rows_right, progress)
+    if more := same_keys(lefts, rights) - set(zip(at_left.tolist(), at_right.tolist(), strict=True)):
+        extra = np.array(sorted(more), np.int64)
+        at_left, at_right = np.append(at_left, extra[:, 0]), np.append(at_right, extra[:, 1])
+        cosine = np.append(cosine, cosines(rows_left, extra[:, 0], rows_right, extra[:, 1]))
     judged = judge_all(lefts, rights, weights, at_left, at_right, cosine, _shared_categories(lefts, rights), progress)
     strength = np.array([j.strength for j in judged])
     score = settle(at_left, at_right, strength, len(lefts), len(rights))
@@ -70,45 +75,36 @@ def decide(score: float, judged: Judgement) -> Decision:
 
 
 def candidates(
-    left: Rows, right: Rows, count: int, progress: Callable[[float], None]
+    left: Rows, right: Rows, progress: Callable[[float], None]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """The pairs whose right is among the best of the left or the other way round, with their cosines, in order."""
-    found: dict[tuple[int, int], float] = {}
-    for one, other, swap in ((left, right, False), (right, left, True)):
+    found: set[tuple[int, int]] = set()
+    for one, other, turned_about in ((left, right, False), (right, left, True)):
         turned = other.T.tocsr()
+        frequency = np.diff(turned.indptr)
         for start in range(0, one.shape[0], _BATCH):
-            rows, columns, values = top(one[start : start + _BATCH] @ turned, count)
-            rows = rows + start
-            keys = zip(columns.tolist(), rows.tolist(), strict=True) if swap else zip(rows.tolist(), columns.tolist(), strict=True)
-            found.update(zip(keys, values.tolist(), strict=True))
-            progress(0.15 * (start / one.shape[0] + swap))
-    ordered = sorted(found)
-    pairs = np.array(ordered, np.int64).reshape(-1, 2)
-    return pairs[:, 0], pairs[:, 1], np.array([found[key] for key in ordered], np.float64)
+            rows, columns, _ = top(rarest_first(one[start : start + _BATCH], frequency, BUDGET) @ turned, CANDIDATES)
+            sides = (columns.tolist(), (rows + start).tolist())
+            found.update(zip(*(sides if turned_about else sides[::-1]), strict=True))
+            progress(0.15 * (start / one.shape[0] + turned_about))
+    pairs = np.array(sorted(found), np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1], cosines(left, pairs[:, 0], right, pairs[:, 1])
 
 
-def _and_same_keys(lefts, rights, rows_left, rows_right, at_left, at_right, cosine):  # type: ignore[no-untyped-def]
+def same_keys(one: Sequence[Reading], other: Sequence[Reading]) -> set[tuple[int, int]]:
+    """The pairs that share a GTIN or a manufacturer's number, where few do."""
     by_key: dict[str, list[int]] = {}
-    for j, reading in enumerate(rights):
+    for j, reading in enumerate(other):
         for key in (reading.gtin, reading.mpn):
             if key:
                 by_key.setdefault(key, []).append(j)
-    have = set(zip(at_left.tolist(), at_right.tolist(), strict=True))
-    more = sorted(
-        {
-            (i, j)
-            for i, reading in enumerate(lefts)
-            for key in (reading.gtin, reading.mpn)
-            if key and len(by_key.get(key, ())) <= 50
-            for j in by_key.get(key, ())
-        }
-        - have
-    )
-    if not more:
-        return at_left, at_right, cosine
-    extra = np.array(more, np.int64)
-    values = cosines(rows_left, extra[:, 0], rows_right, extra[:, 1])
-    return np.append(at_left, extra[:, 0]), np.append(at_right, extra[:, 1]), np.append(cosine, values)
+    return {
+        (i, j)
+        for i, reading in enumerate(one)
+        for key in (reading.gtin, reading.mpn)
+        if key and len(by_key.get(key, ())) <= KEYED
+        for j in by_key.get(key, ())
+    }
 
 
 def judge_all(

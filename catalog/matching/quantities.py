@@ -61,8 +61,8 @@ _PIECES = (
     "pack", "packs", "pk", "pks", "pc", "pcs", "piece", "pieces", "pce", "ct", "count", "dozen",
     # "6 cans" and "6-can", but not "6 can": an "iPhone 6 case" holds no six of anything
     *(w + ("es" if w[-1] == "x" or w[-2:] == "ch" else "s") for w in _CONTAINERS), *(f"-{w}" for w in _CONTAINERS),
-    "只", "个", "枚", "片", "粒", "颗", "丸", "支", "条", "张", "抽", "块", "贴", "根", "件", "瓶", "罐", "听", "袋", "卷", "双",
-    "板", "桶", "包", "盒", "套", "提", "箱", "入", "对", "杯", "份",
+    "只", "个", "枚", "片", "粒", "颗", "丸", "支", "条", "张", "抽", "块", "贴", "根", "件", "瓶", "罐", "听", "袋",
+    "卷", "双", "板", "桶", "包", "盒", "套", "提", "箱", "入", "对", "杯", "份",
 )  # fmt: skip
 for _word in _PIECES:
     _UNITS[_word] = ("count", "pack", 12 if _word == "dozen" else 1)

@@ -106,7 +106,9 @@ _FIRM = frozenset(
     ("inc", "ltd", "llc", "corp", "corporation", "co", "company", "gmbh", "ag", "sa", "srl", "bv", "plc", "limited",
      "the", "and", "group", "international", "公司", "有限公司", "集团", "股份", "有限", "旗舰店", "官方")
 )  # fmt: skip
-_NO_BRAND = frozenset(("na", "none", "unknown", "other", "nobrand", "generic", "unbranded", "无", "其他", "其它", "无品牌"))
+_NO_BRAND = frozenset(
+    ("na", "none", "unknown", "other", "nobrand", "generic", "unbranded", "无", "其他", "其它", "无品牌")
+)
 
 
 @functools.lru_cache(maxsize=8192)

@@ -4,7 +4,7 @@ more likely one thing than two, as long as nothing else fits as well; `settle` w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -19,6 +19,7 @@ MATCH = 0.4  # score from which a pair is a match
 REVIEW = 0.2  # score from which a person should look
 GROSS_PRICE = Decimal(5)  # a dearer twin than this is looked at; no smaller gap says anything about identity
 IMPOSSIBLE = -30.0
+_ROUNDS = 40
 _NOTHING = -7.0  # two titles that share nothing
 _TEXT = 14.0  # cosine of words and descriptions
 _COVERED = 9.5  # share of the better covered title that the other one has
@@ -45,16 +46,15 @@ class Judgement:
 
 def judge(
     a: Reading, b: Reading, weights_a: Sequence[float], weights_b: Sequence[float], cosine: float, rarest: float,
-    shared_categories: Collection[str] = (),
+    shared_categories: frozenset[str] = frozenset(),
 ) -> Judgement:  # fmt: skip
     """How likely `a` and `b` are one thing, and why. A conflict makes it impossible, but the same GTIN is not thrown
     away for one: such a pair is for a person."""
     found = compare(a, b, weights_a, weights_b)
     agreeing, conflicts = found.agreeing, found.conflicts
     doubts = [kind for kind in found.one_sided if kind in _DOUBTED]
-    if a.category and b.category and a.category != b.category:
-        if a.category in shared_categories and b.category in shared_categories:
-            conflicts.append(Difference("category", a.category, b.category))
+    if a.category and b.category and a.category != b.category and {a.category, b.category} <= shared_categories:
+        conflicts.append(Difference("category", a.category, b.category))
     gtins = relation(a.gtin, b.gtin)
     if gtins == "same":
         agreeing.insert(0, Difference("gtin", a.gtin or "", b.gtin or ""))
@@ -89,7 +89,13 @@ def _numbers(a: Reading, b: Reading, found: Comparison, agreeing: list[Differenc
     """What the manufacturer's numbers add: much where they agree and the brand does not say otherwise."""
     if a.mpn is None or b.mpn is None:
         return 0.0
-    related = not a.brand or not b.brand or set(a.brand) & set(b.brand) or set(a.brand) & {*b.words} or {*a.words} & set(b.brand)
+    related = (
+        not a.brand
+        or not b.brand
+        or set(a.brand) & set(b.brand)
+        or set(a.brand) & {*b.words}
+        or {*a.words} & set(b.brand)
+    )
     if a.mpn != b.mpn:
         return _OTHER_NUMBER
     if not related:
@@ -113,15 +119,10 @@ def settle(
     """The probability of each pair when no left and no right may have more than one partner: strengths compete with
     "none" (log odds nought) and with each other, on both sides until neither moves. The sides are treated alike."""
     odds = np.exp(np.clip(strength, -30, 30))
-    return (_settled(left, right, odds, lefts, rights) + _settled(right, left, odds, rights, lefts)) / 2
-
-
-def _settled(
-    one: NDArray[np.int64], other: NDArray[np.int64], odds: NDArray[np.float64], ones: int, others: int
-) -> NDArray[np.float64]:
-    share_other = np.ones(others)
-    share_one = np.ones(ones)
-    for _ in range(20):
-        share_one = 1 / (1 + np.bincount(one, odds * share_other[other], ones))
-        share_other = 1 / (1 + np.bincount(other, odds * share_one[one], others))
-    return odds * share_one[one] * share_other[other]
+    free_left, free_right = np.ones(lefts), np.ones(rights)  # how far each is still without a partner
+    for _ in range(_ROUNDS):
+        wanted_left = 1 + np.bincount(left, odds * free_right[right], lefts)
+        wanted_right = 1 + np.bincount(right, odds * free_left[left], rights)
+        free_left, free_right = np.sqrt(free_left / wanted_left), np.sqrt(free_right / wanted_right)
+    settled: NDArray[np.float64] = odds * free_left[left] * free_right[right]
+    return np.minimum(settled, 1.0)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import sys
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -135,6 +136,45 @@ def demo(
 
     if not run_demo(json_file=json_file, keep=keep):
         raise typer.Exit(1)
+
+
+@app.command("match")
+def match_tables(
+    left: Annotated[
+        Path, typer.Argument(help="A table with id, title and what else there is.", exists=True, dir_okay=False)
+    ],
+    right: Annotated[Path | None, typer.Argument(help="The other table.", exists=True, dir_okay=False)] = None,
+    out: Annotated[Path, typer.Option(help="The CSV file to write.")] = Path("pairs.csv"),
+    cluster: Annotated[bool, typer.Option("--cluster", help="One table of many vendors, put together.")] = False,
+) -> None:
+    """Find which rows of two tables are the same goods, or with --cluster which rows of one table of many vendors."""
+    from hub.app.match_command import cluster_file, match_files
+
+    if cluster == (right is not None):
+        raise typer.BadParameter("give two tables, or one table with --cluster")
+
+    def say(words: str) -> None:
+        typer.echo(words, err=True)
+
+    with _progress("matching") as progress:
+        if right is None:
+            cluster_file(left, out, say, progress)
+        else:
+            match_files(left, right, out, say, progress)
+
+
+@contextlib.contextmanager
+def _progress(what: str) -> Iterator[Callable[[float], None]]:
+    """A bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda share: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=1.0)
+        yield lambda share: bar.update(task, completed=share)
 
 
 @vendor_app.command("add")
