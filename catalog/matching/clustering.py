@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.matching.features import Rows, Weights, cosines, rarest_first, raw, top
-from catalog.matching.index import read_all
 from catalog.matching.pairing import BUDGET, same_keys
-from catalog.matching.reading import Offer, Reading
+from catalog.matching.reading import Offer, Reading, read_all
 from catalog.matching.scoring import IMPOSSIBLE, MATCH, judge, settle
 
 _CANDIDATES = 25

@@ -61,6 +61,26 @@ def candidates(words: Sequence[str], met: Sequence[float], amounts: Sequence[Amo
     return found
 
 
+def parted(words: Sequence[str], met: Sequence[float]) -> list[str]:
+    """Codes written apart ("XDK 4096"): a few letters and the number behind them, where neither was met."""
+    return [
+        words[k - 1] + word
+        for k, word in enumerate(words)
+        if k and met[k] < 0.5 and len(word) > 1 and word.isdigit() and len(words[k - 1]) < 4 and words[k - 1].isalpha()
+        and words[k - 1].isascii()
+    ]  # fmt: skip
+
+
+def same_letters(one: str, other: str) -> bool:
+    """Two codes of one series: the same letters, other digits, as many of them give or take one."""
+    return (
+        one != other
+        and abs(len(one) - len(other)) <= 1
+        and _NOT_LETTERS.sub("", one) == _NOT_LETTERS.sub("", other)
+        and _NOT_DIGITS.sub("", one) != _NOT_DIGITS.sub("", other)
+    )
+
+
 def _codelike(word: str) -> bool:
     return len(word) > 1 and word.isascii() and not word.isalpha() and not word.isdigit() and word.isalnum()
 

@@ -3,7 +3,8 @@ found does not depend on which side is called left."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,11 +12,12 @@ from catalog.matching import codes
 from catalog.matching.quantities import IDENTITY, Amount, same_amount
 from catalog.matching.reading import Reading, is_code, is_number
 from catalog.matching.text import STOP
-from catalog.matching.words import meet
+from catalog.matching.words import meet, nearness
 
 REFUSING = frozenset(
     ("colour", "edition", "licence", "platform", "language", "wearer", "condition", "flavour")
 )  # classes of variants whose members exclude each other
+_STORAGE_SIZES = frozenset((4, 8, 16, 32, 64, 128, 256, 512))
 _STEM = 0.7  # what a code is worth that both have but for its end
 
 
@@ -40,8 +42,13 @@ class Comparison:
     agreeing: list[Difference] = field(default_factory=list)
     conflicts: list[Difference] = field(default_factory=list)  # each refuses
     one_sided: list[str] = field(default_factory=list)  # what only one says
+    codes_foreign: bool = False  # both have codes, and none in common
     codes_apart: bool = False
     numbers_apart: bool = False
+    unlike: list[str] = field(default_factory=list)  # on which both say something else, without refusing
+    brands_apart: bool = False
+    left_over: float = 0.0  # weight of the words that the other title, description and brand do not have
+    right_over: float = 0.0
 
 
 def compare(a: Reading, b: Reading, weights_a: Sequence[float], weights_b: Sequence[float]) -> Comparison:
@@ -49,27 +56,59 @@ def compare(a: Reading, b: Reading, weights_a: Sequence[float], weights_b: Seque
     found = Comparison()
     met_a, met_b = meet(a.words, b.words)
     _codes(found, a, b, weights_a, weights_b, met_a, met_b)
-    found.left, found.left_said = _share(a.words, weights_a, met_a, b)
-    found.right, found.right_said = _share(b.words, weights_b, met_b, a)
+    found.left, found.left_said, found.left_over = _share(a.words, weights_a, met_a, b)
+    found.right, found.right_said, found.right_over = _share(b.words, weights_b, met_b, a)
     if a.amounts or b.amounts:
         _amounts(found, a, b)
     _numbers(found, a, b, met_a, met_b)
     if a.variants or b.variants:
         _variants(found, a, b)
+    found.brands_apart = _brands_apart(a, b, met_a, met_b)
     return found
 
 
-def _share(words: Sequence[str], weights: Sequence[float], met: Sequence[float], other: Reading) -> tuple[float, float]:
+def _brands_apart(a: Reading, b: Reading, met_a: Sequence[float], met_b: Sequence[float]) -> bool:
+    """Both name a maker, and neither's maker is found anywhere on the other side. Where no brand is given, a title
+    begins with it more often than not; names in two scripts cannot be held against each other."""
+    for ours in _makers(a, b, met_a):
+        for theirs in _makers(b, a, met_b):
+            if ours[0].isascii() != theirs[0].isascii():
+                continue
+            joined_ours, joined_theirs = "".join(ours), "".join(theirs)
+            if joined_ours.startswith(joined_theirs) or joined_theirs.startswith(joined_ours):
+                return False
+            return not any(nearness(x, y) for x in ours for y in theirs)
+    return False
+
+
+def _makers(one: Reading, other: Reading, met: Sequence[float]) -> list[tuple[str, ...]]:
+    """What may be the maker of one side, where the other side does not have it: its brand, and its first word."""
+    found = []
+    if one.brand:
+        if any(w in other.said or w in other.brand or w in other.words for w in one.brand):
+            return []
+        if "".join(one.brand) in other.words:
+            return []
+        found.append(one.brand)
+    first = one.words[0] if one.words else ""
+    if len(first) > 1 and not met[0] and first.isalpha() and first not in other.said and first not in other.brand:
+        found.append((first,))
+    return found
+
+
+def _share(
+    words: Sequence[str], weights: Sequence[float], met: Sequence[float], other: Reading
+) -> tuple[float, float, float]:
     total = sum(weights)
     if not total:
-        return 0.0, 0.0
+        return 0.0, 0.0, 0.0
     have = told = 0.0
     said, brand = other.said, other.brand
     for word, weight, share in zip(words, weights, met, strict=True):
         have += weight * share
         if share < 1 and (word in said or word in brand):
             told += weight * (1 - share)
-    return have / total, told / total
+    return have / total, told / total, total - have - told
 
 
 def _codes(
@@ -94,14 +133,25 @@ def _codes(
                 met[k] = max(met[k], _STEM)
         shared_a.append(stem)
         shared_b.append(stem)
-    for x in codes.candidates(a.words, met_a, a.amounts):
-        for y in codes.candidates(b.words, met_b, b.amounts):
+    codes_a, codes_b = codes.candidates(a.words, met_a, a.amounts), codes.candidates(b.words, met_b, b.amounts)
+    parted_a, parted_b = codes.parted(a.words, met_a), codes.parted(b.words, met_b)
+    if (parted_a and codes_b) or (parted_b and codes_a):
+        for x, y in (*itertools.product(parted_a, codes_b), *itertools.product(codes_a, parted_b)):
+            if codes.same_letters(x, y):
+                found.codes_apart = True
+                found.conflicts.append(Difference("model", x, y))
+                return
+    for x in codes_a:
+        for y in codes_b:
             kind = codes.rivals(x, y)
             if kind and not any(codes.rivals(x, z) for z in shared_a) and not any(codes.rivals(y, z) for z in shared_b):
                 found.codes_apart = True
                 if kind == "model":
                     found.conflicts.append(Difference("model", x, y))
                     return
+    if not shared_a and not shared_b:
+        long_a = [x for x in (*codes_a, *parted_a) if len(x) > 3]
+        found.codes_foreign = bool(long_a) and any(len(y) > 3 for y in (*codes_b, *parted_b))
     for rest, weights, said in ((rest_a, weights_a, b.said), (rest_b, weights_b, a.said)):
         for word, k in rest:
             if word in said:
@@ -177,7 +227,7 @@ def _variants(found: Comparison, a: Reading, b: Reading) -> None:
             elif kind in REFUSING:
                 found.conflicts.append(told)
             else:
-                found.one_sided.append(kind)
+                found.unlike.append(kind)
         else:
             said = (b.said_variants if left else a.said_variants).get(kind)
             if not said or not said & (left or right or frozenset()):
@@ -186,6 +236,8 @@ def _variants(found: Comparison, a: Reading, b: Reading) -> None:
 
 def _amounts(found: Comparison, a: Reading, b: Reading) -> None:
     left, right = by_dimension(a.amounts), by_dimension(b.amounts)
+    if ("storage" in left) != ("storage" in right):  # "64G" of a memory card is no mass
+        left, right = _grams_as_storage(left, right), _grams_as_storage(right, left)
     for dimension in sorted(left.keys() | right.keys()):
         ours, theirs = left.get(dimension), right.get(dimension)
         if ours and theirs:
@@ -195,14 +247,24 @@ def _amounts(found: Comparison, a: Reading, b: Reading) -> None:
             elif dimension in IDENTITY:
                 found.conflicts.append(told)
             else:
-                found.one_sided.append(dimension)
+                found.unlike.append(dimension)
         else:
             said = b.said_amounts if ours else a.said_amounts
             if not any(x.dimension == dimension and same_amount(x, y) for x in said for y in ours or theirs or ()):
                 found.one_sided.append(dimension)
 
 
-def by_dimension(amounts: Sequence[Amount]) -> Mapping[str, list[Amount]]:
+def _grams_as_storage(one: dict[str, list[Amount]], other: dict[str, list[Amount]]) -> dict[str, list[Amount]]:
+    if "storage" not in other or "mass" not in one or "mass" in other:
+        return one
+    sizes = [x for x in one["mass"] if x.unit == "g" and x.value in _STORAGE_SIZES]
+    if not sizes:
+        return one
+    storage = [Amount("storage", "gb", x.value, x.value * 1e9) for x in sizes]
+    return {**one, "mass": [x for x in one["mass"] if x not in sizes] or [], "storage": storage}
+
+
+def by_dimension(amounts: Sequence[Amount]) -> dict[str, list[Amount]]:
     found: dict[str, list[Amount]] = {}
     for amount in amounts:
         found.setdefault(amount.dimension, []).append(amount)

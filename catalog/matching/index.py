@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from catalog.matching.comparing import Difference
 from catalog.matching.features import Raw, Rows, Weights, cosines, rarest_first, raw, top
 from catalog.matching.pairing import Decision, decide
-from catalog.matching.reading import Offer, Reading, read
+from catalog.matching.reading import Offer, Reading, read_all
 from catalog.matching.scoring import IMPOSSIBLE, Judgement, judge
 
 CANDIDATES = 10  # looked up by words
@@ -176,15 +176,6 @@ class Index:
     def _keyed(self, key: str) -> list[int]:
         rows = self._keys.get(key, [])
         return rows if len(rows) <= _KEYED else []
-
-
-def read_all(offer: Offer) -> list[Reading]:
-    """An offer's reading for each of its titles; a title in another language is another face of the same thing."""
-    readings = [read(offer)]
-    for title in offer.other_titles:
-        if title and title != offer.title:
-            readings.append(read(Offer(**{name: getattr(offer, name) for name in Offer.__slots__} | {"title": title})))
-    return readings
 
 
 def _answer(listing: str, found: dict[str, Judgement]) -> Proposal:

@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse.csgraph import connected_components
 
 from catalog.matching.features import Rows, Weights, cosines, rarest_first, raw, top
-from catalog.matching.reading import Offer, Reading, read
+from catalog.matching.reading import Offer, Reading, read_all
 from catalog.matching.scoring import MATCH, REVIEW, Judgement, judge, settle
 
 CANDIDATES = 12  # of each row on the other side
@@ -43,8 +43,8 @@ def match_tables(
     left: Sequence[Offer], right: Sequence[Offer], progress: Callable[[float], None] = lambda share: None
 ) -> list[Pair]:
     """The pairs of two tables, best first by left id. Ids are unique in each table."""
-    lefts = [read(offer) for offer in sorted(left, key=lambda o: o.id)]
-    rights = [read(offer) for offer in sorted(right, key=lambda o: o.id)]
+    lefts = [read_all(offer)[0] for offer in sorted(left, key=lambda o: o.id)]
+    rights = [read_all(offer)[0] for offer in sorted(right, key=lambda o: o.id)]
     if not lefts or not rights:
         return []
     raw_left, raw_right = raw(lefts), raw(rights)

@@ -7,7 +7,7 @@ import functools
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from catalog.matching.gtin import trade_item
@@ -117,6 +117,21 @@ def _brand(raw: str) -> tuple[str, ...]:
         return ()
     words, _ = atoms(raw, 80)
     return tuple(sys.intern(w) for w in words if w not in _FIRM) or tuple(words)
+
+
+def read_all(offer: Offer) -> list[Reading]:
+    """An offer's reading for each of its titles. A title in another language is another face of the same thing: what
+    one face says of variants and amounts, all say."""
+    readings = [read(offer)]
+    for title in offer.other_titles:
+        if title and title != offer.title:
+            readings.append(read(Offer(**{name: getattr(offer, name) for name in Offer.__slots__} | {"title": title})))
+    if len(readings) == 1:
+        return readings
+    kinds = {kind for reading in readings for kind in reading.variants}
+    pooled = {kind: frozenset().union(*(r.variants.get(kind, ()) for r in readings)) for kind in sorted(kinds)}
+    amounts = tuple(dict.fromkeys(amount for reading in readings for amount in reading.amounts))
+    return [replace(reading, variants=pooled, amounts=amounts) for reading in readings]
 
 
 _DIGIT = re.compile(r"\d").search

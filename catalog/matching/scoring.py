@@ -28,6 +28,8 @@ _TOLD = 0.6  # a word found in a description, next to one found in a title
 _ONE_SIDED = {"edition": -2.4, "licence": -2.4, "condition": -3.0, "bundle": -0.8, "users": -1.2, "wearer": -1.2}
 _CODES_APART = -2.4
 _NUMBERS_APART = -1.2
+_UNLIKE = -2.0
+_BRANDS_APART = -3.0
 _SAME_GTIN = 20.0
 _SAME_NUMBER = 12.0
 _OTHER_NUMBER = -3.0
@@ -80,6 +82,10 @@ def _words(found: Comparison, cosine: float, rarest: float) -> float:
         strength += _CODES_APART
     if found.numbers_apart:
         strength += _NUMBERS_APART
+    if found.unlike:
+        strength += _UNLIKE
+    if found.brands_apart:
+        strength += _BRANDS_APART
     for kind in set(found.one_sided):
         strength += _ONE_SIDED.get(kind, 0.0)
     return strength

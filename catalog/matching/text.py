@@ -9,6 +9,7 @@ import unicodedata
 import rjieba
 
 from catalog.matching.quantities import Amount, draw_together
+from catalog.matching.variants import WORDS
 
 LONGEST_TITLE = 400  # characters; what stands behind them is advertising
 _CJK = "\u3400-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af"
@@ -20,6 +21,7 @@ _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _VERSION = re.compile(r"\bv(?=\d+\.\d)|\b(?:v\.|v |ver\.? ?|version )(?=\d)")  # but not V10, which may be a model
 _FRACTION = re.compile(r"(?<![\d/])(\d{1,3})[- ]([1-7])/([248]|16)(?![\d/])")
 _ROMAN = {"ii": "2", "iii": "3", "iv": "4", "vi": "6", "vii": "7", "viii": "8"}
+_ALONE = frozenset("味大小新全双单高低长短")
 STOP = frozenset(
     ("the", "a", "an", "of", "for", "and", "with", "w", "in", "on", "to", "by", "from", "or", "at", "is", "as", "it",
      "的", "了", "和", "与", "及", "之", "款", "版", "型", "装", "式")
@@ -54,10 +56,30 @@ def atoms(text: str, longest: int = LONGEST_TITLE) -> tuple[list[str], list[Amou
         if word.isascii():
             found.append(_plain(word))
         elif _IS_CJK(word):
-            found += rjieba.cut(word, False)
+            found += _whole_names(rjieba.cut(word, False))
         else:
             found.append(word)
     return found, amounts
+
+
+def _whole_names(cut: list[str]) -> list[str]:
+    """Chinese words; single characters in a row, into which the dictionary cuts a name that it does not know, stay
+    one word."""
+    if len(cut) < 2 or len(cut[0]) > 1 and all(len(word) > 1 for word in cut):
+        return cut
+    found: list[str] = []
+    name = ""
+    for word in cut:
+        if len(word) == 1 and word not in STOP and word not in WORDS and word not in _ALONE:
+            name += word
+            continue
+        if name:
+            found.append(name)
+            name = ""
+        found.append(word)
+    if name:
+        found.append(name)
+    return found
 
 
 def _plain(word: str) -> str:

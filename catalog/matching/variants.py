@@ -107,6 +107,15 @@ _CLASSES: dict[str, dict[str, str]] = {
         "refurbished": "refurbished refurb reconditioned renewed recertified remanufactured reman 翻新 官翻",
         "used": "used preowned secondhand 二手",
     },
+    "flavour": {
+        "vanilla": "vanilla 香草", "strawberry": "strawberry strawberries 草莓", "chocolate": "chocolate 巧克力",
+        "lemon": "lemon 柠檬", "mint": "peppermint spearmint 薄荷", "coconut": "coconut 椰子 椰香", "mango": "mango 芒果",
+        "peach": "peach 蜜桃 水蜜桃 白桃", "cherry": "cherry 樱桃", "grape": "grape 葡萄", "blueberry": "blueberry 蓝莓",
+        "raspberry": "raspberry 树莓", "aloe": "aloe 芦荟", "rose": "rose 玫瑰", "jasmine": "jasmine 茉莉",
+        "eucalyptus": "eucalyptus 桉叶", "cinnamon": "cinnamon 肉桂", "caramel": "caramel 焦糖", "hazelnut": "hazelnut 榛子",
+        "almond": "almond 杏仁 巴旦木", "honey": "honey 蜂蜜", "ginger": "ginger 生姜", "matcha": "matcha 抹茶",
+        "green tea": "绿茶", "spicy": "spicy 香辣 麻辣", "tomato": "tomato 番茄", "banana": "banana 香蕉",
+    },
     "bundle": {
         "bundle": "bundle kit combo 套装 套餐 礼盒 礼盒装 组合 组合装 礼包",
     },
@@ -133,7 +142,7 @@ WORDS: dict[str, tuple[str, str]] = {
 }
 _JOINED = {
     ("rose", "gold"): "rosegold", ("xbox", "360"): "xbox360", ("playstation", "2"): "ps2", ("playstation", "3"): "ps3",
-    ("playstation", "4"): "ps4", ("playstation", "5"): "ps5", ("game", "boy"): "gameboy", ("pre", "owned"): "preowned",
+    ("playstation", "4"): "ps4", ("playstation", "5"): "ps5", ("game", "boy"): "gameboy", ("green", "tea"): "绿茶", ("pre", "owned"): "preowned",
     ("second", "hand"): "secondhand", ("open", "box"): "used", ("nintendo", "switch"): "nintendoswitch",
 }  # fmt: skip
 
@@ -145,16 +154,18 @@ def variants(words: Sequence[str], but: Sequence[str] = ()) -> dict[str, frozens
     for word in words:
         if word in but:
             continue
-        if word == "eye" and before == "red":
-            found.get("colour", set()).discard("red")
         joined = _JOINED.get((before, word))
         hit = WORDS.get(joined or word)
-        if hit is not None:
-            if joined and before in WORDS:
-                found[WORDS[before][0]].discard(WORDS[before][1])
-            found.setdefault(hit[0], set()).add(hit[1])
+        if word == "eye" and before == "red":
+            found.get("colour", set()).discard("red")
         elif word[-1] == "味":
-            found.setdefault("flavour", set()).add((before if word == "味" else word[:-1]).removesuffix("口"))
+            name = (before if word == "味" else word[:-1]).removesuffix("口")
+            kind, canonical = WORDS.get(name, ("flavour", name))
+            found.setdefault("flavour", set()).add(canonical if kind == "flavour" else name)
+        elif hit is not None and not (before == "for" and hit[0] == "edition"):  # "for home and office"
+            if joined and before in WORDS:
+                found.get(WORDS[before][0], set()).discard(WORDS[before][1])
+            found.setdefault(hit[0], set()).add(hit[1])
         before = word
     return {kind: frozenset(names) for kind, names in found.items() if names}
 
