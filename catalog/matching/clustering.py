@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from catalog.matching.features import Rows, Weights, cosines, rarest_first, raw, top
 from catalog.matching.pairing import BUDGET, same_keys
 from catalog.matching.reading import Offer, Reading, read_all
-from catalog.matching.scoring import IMPOSSIBLE, MATCH, judge, settle
+from catalog.matching.scoring import IMPOSSIBLE, MATCH, OPEN, judge, settle
 
 _CANDIDATES = 25
 _BATCH = 1000
@@ -115,7 +115,9 @@ class _Work:
                 cosine = float(cosines(self._rows, np.array([i]), self._rows, np.array([j]))[0])
             a, b = self.readings[i], self.readings[j]
             judged = judge(a, b, self._words[i], self._words[j], cosine, self._weights.rarest)
-            known = min(judged.strength, -1.0) if judged.doubts else judged.strength
+            known = judged.strength if judged.strength <= IMPOSSIBLE else judged.strength + OPEN
+            if judged.doubts:
+                known = min(known, -1.0)
             self._strength[pair] = known
         return known
 

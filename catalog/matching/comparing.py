@@ -4,6 +4,7 @@ found does not depend on which side is called left."""
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,12 +13,15 @@ from catalog.matching import codes
 from catalog.matching.quantities import IDENTITY, Amount, same_amount
 from catalog.matching.reading import Reading, is_code, is_number
 from catalog.matching.text import STOP
+from catalog.matching.variants import WORDS
 from catalog.matching.words import meet, nearness
 
 REFUSING = frozenset(
     ("colour", "edition", "licence", "platform", "language", "wearer", "condition", "flavour")
 )  # classes of variants whose members exclude each other
 _STORAGE_SIZES = frozenset((4, 8, 16, 32, 64, 128, 256, 512))
+_LARGEST_PACK = 24
+_LITTLE = 1.2  # of the rarest word
 _STEM = 0.7  # what a code is worth that both have but for its end
 
 
@@ -45,8 +49,9 @@ class Comparison:
     codes_foreign: bool = False  # both have codes, and none in common
     codes_apart: bool = False
     numbers_apart: bool = False
-    unlike: list[str] = field(default_factory=list)  # on which both say something else, without refusing
+    unlike: list[Difference] = field(default_factory=list)  # on which both say something else, without refusing
     brands_apart: bool = False
+    only_makers: bool = False  # and hardly anything else tells them apart
     left_over: float = 0.0  # weight of the words that the other title, description and brand do not have
     right_over: float = 0.0
 
@@ -61,9 +66,15 @@ def compare(a: Reading, b: Reading, weights_a: Sequence[float], weights_b: Seque
     if a.amounts or b.amounts:
         _amounts(found, a, b)
     _numbers(found, a, b, met_a, met_b)
+    _qualified(found, a, b, met_a)
+    _qualified(found, b, a, met_b)
     if a.variants or b.variants:
         _variants(found, a, b)
+    if "accessory" in found.one_sided:
+        _accessory(found, a, b)
     found.brands_apart = _brands_apart(a, b, met_a, met_b)
+    if found.brands_apart:
+        found.only_makers = found.left_over <= _LITTLE * max(weights_a) and found.right_over <= _LITTLE * max(weights_b)
     return found
 
 
@@ -163,8 +174,9 @@ def _split(
 ) -> tuple[list[tuple[str, int]], list[str]]:
     """The codes of a title that the other one does not have, with their positions, and those that it has."""
     rest, shared = [], []
+    written = {amount.word for amount in reading.amounts}
     for k, word in enumerate(reading.words):
-        if is_code(word):
+        if is_code(word) and word not in written:
             if met[k] >= 0.9:
                 shared.append(word)
                 found.code = max(found.code, weights[k] * met[k])
@@ -211,6 +223,18 @@ def _slot(left: Sequence[str], i: int, right: Sequence[str], j: int) -> str:
     return ""
 
 
+def _qualified(found: Comparison, one: Reading, other: Reading, met: Sequence[float]) -> None:
+    """"13 Pro" is not "13": an edition that one side adds to the number or code that both have."""
+    if "edition" not in one.variants or "edition" in other.variants or "edition" in other.said_variants:
+        return
+    for k, word in enumerate(one.words):
+        if k and WORDS.get(word, ("", ""))[0] == "edition" and met[k] < 0.5 and met[k - 1] == 1:
+            before = one.words[k - 1]
+            if before[-1].isdigit() and (before.isdigit() or before.isalnum()) and not before[:2] in ("19", "20"):
+                found.conflicts.append(Difference("edition", word, "none"))
+                return
+
+
 def _same_major(one: str, other: str) -> bool:
     """ "7" and "7.2" may be one version, told with more or less care."""
     short, long = (one, other) if len(one) <= len(other) else (other, one)
@@ -222,36 +246,72 @@ def _variants(found: Comparison, a: Reading, b: Reading) -> None:
         left, right = a.variants.get(kind), b.variants.get(kind)
         if left and right:
             told = Difference(kind, " ".join(sorted(left)), " ".join(sorted(right)))
-            if left & right:
-                found.agreeing.append(told)
-            elif kind in REFUSING:
-                found.conflicts.append(told)
+            if not left & right or (kind == "colour" and left - right and right - left):
+                (found.conflicts if kind in REFUSING else found.unlike).append(told)
             else:
-                found.unlike.append(kind)
-        else:
-            said = (b.said_variants if left else a.said_variants).get(kind)
-            if not said or not said & (left or right or frozenset()):
-                found.one_sided.append(kind)
+                found.agreeing.append(told)
+            continue
+        said = (b.said_variants if left else a.said_variants).get(kind)
+        if not said or not said & (left or right or frozenset()):
+            found.one_sided.append(kind)
 
 
 def _amounts(found: Comparison, a: Reading, b: Reading) -> None:
     left, right = by_dimension(a.amounts), by_dimension(b.amounts)
     if ("storage" in left) != ("storage" in right):  # "64G" of a memory card is no mass
         left, right = _grams_as_storage(left, right), _grams_as_storage(right, left)
-    for dimension in sorted(left.keys() | right.keys()):
+    measured = False  # both state the same mass or volume
+    for dimension in sorted(left.keys() | right.keys(), key=lambda d: (d == "count", d)):
         ours, theirs = left.get(dimension), right.get(dimension)
         if ours and theirs:
-            told = Difference(dimension, " ".join(x.word for x in ours), " ".join(x.word for x in theirs))
-            if any(same_amount(x, y) for x in ours for y in theirs):
+            told = Difference(dimension, _told(ours), _told(theirs))
+            if _agree(ours, theirs):
                 found.agreeing.append(told)
-            elif dimension in IDENTITY:
-                found.conflicts.append(told)
+                measured = measured or dimension in ("mass", "volume")
             else:
-                found.unlike.append(dimension)
-        else:
-            said = b.said_amounts if ours else a.said_amounts
-            if not any(x.dimension == dimension and same_amount(x, y) for x in said for y in ours or theirs or ()):
-                found.one_sided.append(dimension)
+                (found.conflicts if dimension in IDENTITY else found.unlike).append(told)
+            continue
+        stated = ours or theirs or []
+        said = b.said_amounts if ours else a.said_amounts
+        if any(x.dimension == dimension and same_amount(x, y) for x in said for y in stated):
+            continue
+        if dimension == "count" and _multipack(stated, measured):
+            found.conflicts.append(Difference("count", _told(ours or []) or "one", _told(theirs or []) or "one"))
+        elif dimension != "count" or any(x.value != 1 for x in stated):
+            found.one_sided.append(dimension)
+
+
+def _multipack(stated: Sequence[Amount], measured: bool) -> bool:
+    """Several of a thing that the other side has one of. "120 sheets" may be said of one by one side alone."""
+    return any(x.value > 1 and (measured or (x.unit == "pack" and x.value <= _LARGEST_PACK)) for x in stated)
+
+
+def _agree(ours: Sequence[Amount], theirs: Sequence[Amount]) -> bool:
+    """Whether one side's amounts are all among the other's: "2 kg (4 x 500 g)" is "2 kg", "12+512GB" not "12+256GB".
+    Counts may also come to the same: ten bags of five, fifty."""
+    if all(any(same_amount(x, y) for y in theirs) for x in ours):
+        return True
+    if all(any(same_amount(x, y) for y in ours) for x in theirs):
+        return True
+    if ours[0].dimension != "count":
+        return ours[0].dimension not in IDENTITY and any(same_amount(x, y) for x in ours for y in theirs)
+    return math.prod(x.base for x in ours) == math.prod(x.base for x in theirs)
+
+
+def _told(amounts: Sequence[Amount]) -> str:
+    return " ".join(dict.fromkeys(x.word for x in amounts))
+
+
+def _accessory(found: Comparison, a: Reading, b: Reading) -> None:
+    """ "iPhone 13 case" says everything that "iPhone 13" says, and at its end that it is something else."""
+    one, over = (a, found.right_over) if "accessory" in a.variants else (b, found.left_over)
+    if over:
+        return
+    written = {x.word for x in one.amounts}
+    ends = [w for w in one.words if w not in written and WORDS.get(w, ("",))[0] != "colour"][-1:]
+    if ends and WORDS.get(ends[0], ("",))[0] == "accessory":
+        names = " ".join(sorted(one.variants["accessory"]))
+        found.conflicts.append(Difference("category", *((names, "none") if one is a else ("none", names))))
 
 
 def _grams_as_storage(one: dict[str, list[Amount]], other: dict[str, list[Amount]]) -> dict[str, list[Amount]]:

@@ -14,7 +14,7 @@ from catalog.matching.comparing import Difference
 from catalog.matching.features import Raw, Rows, Weights, cosines, rarest_first, raw, top
 from catalog.matching.pairing import Decision, decide
 from catalog.matching.reading import Offer, Reading, read_all
-from catalog.matching.scoring import IMPOSSIBLE, Judgement, judge
+from catalog.matching.scoring import IMPOSSIBLE, OPEN, Judgement, judge
 
 CANDIDATES = 10  # looked up by words
 JUDGED = 4  # of them compared fact by fact
@@ -184,7 +184,7 @@ def _answer(listing: str, found: dict[str, Judgement]) -> Proposal:
         return Proposal(listing, None, 0.0, "new")
     ordered = sorted(found.items(), key=lambda item: (-item[1].strength, item[0]))
     product, judged = ordered[0]
-    strengths = np.clip([j.strength for _, j in ordered], -30, 30)
+    strengths = np.clip([j.strength + OPEN for _, j in ordered], -30, 30)
     odds = np.exp(strengths)
     score = float(odds[0] / (1 + odds.sum())) if judged.strength > IMPOSSIBLE else 0.0
     decision = decide(score, judged)

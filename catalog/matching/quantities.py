@@ -65,7 +65,8 @@ _PIECES = (
     "卷", "双", "板", "桶", "包", "盒", "套", "提", "箱", "入", "对", "杯", "份",
 )  # fmt: skip
 for _word in _PIECES:
-    _UNITS[_word] = ("count", "pack", 12 if _word == "dozen" else 1)
+    several = _word.startswith(("pack", "pk"))  # so many of the thing; other counts may be what one of it holds
+    _UNITS[_word] = ("count", "pack" if several else "piece", 12 if _word == "dozen" else 1)
 _unit("days", "month", 30.4, "month", "months", "mo", "个月")
 _unit("days", "year", 365, "year", "years", "yr", "yrs", "year subscription")
 _unit("days", "day", 1, "days")
@@ -109,7 +110,7 @@ class Amount(NamedTuple):
 
     @property
     def word(self) -> str:
-        return f"{self.value:g}{self.unit}"
+        return f"{self.value:g}{'pack' if self.dimension == 'count' else self.unit}"
 
 
 def draw_together(text: str) -> tuple[str, list[Amount]]:

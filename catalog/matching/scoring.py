@@ -19,17 +19,20 @@ MATCH = 0.4  # score from which a pair is a match
 REVIEW = 0.2  # score from which a person should look
 GROSS_PRICE = Decimal(5)  # a dearer twin than this is looked at; no smaller gap says anything about identity
 IMPOSSIBLE = -30.0
+OPEN = -3.0  # added where nothing says that the two sides are lists of much the same goods, with one row a product
 _ROUNDS = 40
 _NOTHING = -7.0  # two titles that share nothing
-_TEXT = 14.0  # cosine of words and descriptions
-_COVERED = 9.5  # share of the better covered title that the other one has
+_TEXT = 12.0  # cosine of words and descriptions
+_COVERED = 10.0  # share of the better covered title that the other one has
 _CODE = 7.0  # the rarest model code that both have
 _TOLD = 0.6  # a word found in a description, next to one found in a title
 _ONE_SIDED = {"edition": -2.4, "licence": -2.4, "condition": -3.0, "bundle": -0.8, "users": -1.2, "wearer": -1.2}
-_CODES_APART = -2.4
-_NUMBERS_APART = -1.2
-_UNLIKE = -2.0
-_BRANDS_APART = -3.0
+_CODES_APART = -0.8
+_CODES_FOREIGN = -2.4
+_NUMBERS_APART = -1.6
+_UNLIKE = -1.6
+_BRANDS_APART = -5.0  # names that look like the makers' do not agree
+_MAKERS_APART = -5.0  # so do the brands that both give, or nothing else differs
 _SAME_GTIN = 20.0
 _SAME_NUMBER = 12.0
 _OTHER_NUMBER = -3.0
@@ -72,6 +75,8 @@ def judge(
     if conflicts:
         return Judgement(IMPOSSIBLE, agreeing, conflicts, doubts)
     strength = _words(found, cosine, rarest) + _numbers(a, b, found, agreeing)
+    if found.only_makers or (found.brands_apart and a.brand and b.brand):
+        strength += _MAKERS_APART
     return _priced(a, b, Judgement(strength, agreeing, conflicts, doubts))
 
 
@@ -80,6 +85,8 @@ def _words(found: Comparison, cosine: float, rarest: float) -> float:
     strength = _NOTHING + _TEXT * cosine + _COVERED * covered + _CODE * min(1.0, found.code / rarest)
     if found.codes_apart:
         strength += _CODES_APART
+    if found.codes_foreign:
+        strength += _CODES_FOREIGN
     if found.numbers_apart:
         strength += _NUMBERS_APART
     if found.unlike:

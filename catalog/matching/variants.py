@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 
 _CLASSES: dict[str, dict[str, str]] = {
     "colour": {
-        "black": "black blk bk 黑 黑色 曜石黑 深空黑",
-        "white": "white wht wh 白 白色 珍珠白 陶瓷白",
+        "black": "black blk 黑 黑色 曜石黑 深空黑",
+        "white": "white wht 白 白色 珍珠白 陶瓷白",
         "silver": "silver slv 银 银色",
         "grey": "grey gray gry graphite charcoal gunmetal 灰 灰色 深空灰 石墨",
         "red": "red crimson 红 红色 中国红 大红",
