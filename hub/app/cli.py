@@ -126,6 +126,68 @@ def sync(
         raise typer.Exit(1)
 
 
+_Demands = Annotated[Path, typer.Option(help="CSV: site, item, quantity, tier, cap.")]
+_Supplies = Annotated[Path, typer.Option(help="CSV: warehouse, item, quantity, lot, expires.")]
+_LeadTimes = Annotated[Path, typer.Option(help="CSV: warehouse, site, hours, cost.")]
+_Deadline = Annotated[str, typer.Option("--deadline-hours", help="No way may take longer.")]
+_Start = Annotated[
+    str, typer.Option(help="When goods leave, where lots expire on a date. Default: the next full hour.")
+]
+
+
+@app.command()
+def allocate(
+    demands: _Demands,
+    supplies: _Supplies,
+    lead_times: _LeadTimes,
+    out: Annotated[Path, typer.Option(help="The plan, CSV: warehouse, site, item, lot, quantity.")],
+    certificate: Annotated[Path, typer.Option(help="The proof, JSON.")],
+    deadline: _Deadline = "48",
+    seed: Annotated[int, typer.Option(min=0, help="Decides ties.")] = 0,
+    start: _Start = "",
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse input that would otherwise be ignored.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Show first come, first served and pro rata too.")] = False,
+    why: Annotated[list[str] | None, typer.Option(help="A site: say why it got what it got.")] = None,
+    explanations: Annotated[Path | None, typer.Option(help="CSV of why every site got what it got.")] = None,
+) -> None:
+    """Split scarce supplies fairly among sites, with a certificate. Needs no server."""
+    from hub.app.allocate_command import Inputs, begin, hours
+    from hub.app.allocate_command import allocate as run
+
+    inputs = Inputs(demands, supplies, lead_times, hours(deadline), begin(start) if start else None, seed)
+    run(
+        inputs, out, certificate, strict=strict, compare=compare, why=why or (), explanations=explanations,
+        say=typer.echo, warn=_warn,
+    )  # fmt: skip
+
+
+@app.command("verify-plan")
+def verify_plan(
+    demands: _Demands,
+    supplies: _Supplies,
+    lead_times: _LeadTimes,
+    plan: Annotated[Path, typer.Option("--plan", "--out", help="The plan to check.")],
+    certificate: Annotated[Path, typer.Option(help="Its certificate.")],
+    deadline: _Deadline = "",
+    seed: Annotated[int | None, typer.Option(min=0, help="Insist on this seed.")] = None,
+    start: _Start = "",
+) -> None:
+    """Check a plan against its input and certificate, without a solver. Exit code 0 when every guarantee holds."""
+    from hub.app.allocate_command import Inputs, begin, hours, verify
+
+    given = {"deadline_hours": bool(deadline), "seed": seed is not None, "start": bool(start)}
+    inputs = Inputs(
+        demands, supplies, lead_times, hours(deadline or "48"), begin(start) if start else None, seed or 0
+    )  # fmt: skip
+    pinned = frozenset(name for name, said in given.items() if said)
+    if not verify(inputs, plan, certificate, pinned, say=typer.echo, warn=_warn):
+        raise typer.Exit(1)
+
+
+def _warn(words: str) -> None:
+    typer.echo(f"note: {words}", err=True)
+
+
 @app.command()
 def demo(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON too.")] = None,
