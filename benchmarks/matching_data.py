@@ -11,8 +11,11 @@ from dataclasses import dataclass
 
 from catalog.matching import Offer
 
-_SYLLABLES = "ka lo mi ren to va zen dor bel pax nu qui sar tek ho li ara mon fen gul".split()
-_ZH_SYLLABLES = "华 安 康 美 佳 瑞 达 乐 宝 欣 洁 诺 维 凯 恒 雅 源 盛 博 尚".split()
+_SYLLABLES = (
+    "ka", "lo", "mi", "ren", "to", "va", "zen", "dor", "bel", "pax", "nu", "qui", "sar", "tek", "ho", "li", "ara",
+    "mon", "fen", "gul",
+)  # fmt: skip
+_ZH_SYLLABLES = "华安康美佳瑞达乐宝欣洁诺维凯恒雅源盛博尚"
 # noun, noun in Chinese, what it comes in, which of the facts it has
 _NOUNS = (
     ("wireless mouse", "无线鼠标", "", "code colour"), ("usb flash drive", "U盘", "gb", "code"),
@@ -35,13 +38,17 @@ _NOUNS = (
 _SIZES: dict[str, tuple[str, ...]] = {
     "": ("",), "gb": ("16", "32", "64", "128", "256", "512"), "inch": ("19", "22", "24", "27", "32", "42", "55"),
     "litre": ("1.2", "1.5", "1.7"), "watt": ("5", "7", "9", "12"), "mah": ("5000", "10000", "20000"),
-    "mp": ("12", "16", "20"), "ml": ("200", "400", "500", "750"), "drink": ("330x6", "330x24", "500x12", "500x24", "1000x6"),
+    "mp": ("12", "16", "20"), "ml": ("200", "400", "500", "750"),
+    "drink": ("330x6", "330x24", "500x12", "500x24", "1000x6"),
     "kg": ("1", "2.5", "5", "10"), "grams": ("100", "250", "500", "750"), "tablets": ("30", "60", "90", "120"),
     "pieces": ("10", "20", "50", "100"), "version": ("7", "8", "9", "2006", "2007", "2008"),
 }  # fmt: skip
 _COLOURS = (("black", "黑色"), ("white", "白色"), ("silver", "银色"), ("red", "红色"), ("blue", "蓝色"))
 _FLAVOURS = (("lemon", "柠檬"), ("rose", "玫瑰"), ("aloe vera", "芦荟"), ("green tea", "绿茶"))
-_SERIES = "pro-line comfort active classic essence nova urban prime swift aero terra pulse vista halo ridge".split()
+_SERIES = (
+    "pro-line", "comfort", "active", "classic", "essence", "nova", "urban", "prime", "swift", "aero", "terra", "pulse",
+    "vista", "halo", "ridge",
+)  # fmt: skip
 _FILLERS = (
     "new", "free shipping", "original", "with 2 year warranty", "in stock", "best price", "retail box", "hot sale",
     "for home and office", "high quality", "lightweight", "easy to use", "ideal gift", "genuine",
@@ -88,8 +95,14 @@ def things(count: int, seed: int = 7) -> list[Thing]:
 def brand_name(number: int) -> tuple[str, str]:
     """A brand in Latin letters and in Chinese."""
     n = len(_SYLLABLES)
-    latin = _SYLLABLES[number % n] + _SYLLABLES[number // n % n] + (_SYLLABLES[number // n // n % n] if number >= n * n else "")
-    return latin.capitalize(), _ZH_SYLLABLES[number % n] + _ZH_SYLLABLES[number // n % n] + ("" if number < n * n else "堂")
+    latin = (
+        _SYLLABLES[number % n]
+        + _SYLLABLES[number // n % n]
+        + (_SYLLABLES[number // n // n % n] if number >= n * n else "")
+    )
+    return latin.capitalize(), _ZH_SYLLABLES[number % n] + _ZH_SYLLABLES[number // n % n] + (
+        "" if number < n * n else "堂"
+    )
 
 
 def offer(thing: Thing, id_: str, vendor: str | None, style: int, rnd: random.Random) -> Offer:
@@ -135,7 +148,8 @@ _UNIT = {
     "mah": (("{}mAh", "{} mAh"), ("{}毫安", "{}mAh")), "mp": (("{}MP", "{} megapixel"), ("{}MP",)),
     "ml": (("{}ml", "{} ml"), ("{}ml", "{}毫升")), "kg": (("{}kg", "{} kg"), ("{}kg", "{}公斤", "{}千克")),
     "grams": (("{}g", "{} g"), ("{}g", "{}克")), "tablets": (("{} tablets", "{} ct", "{} count"), ("{}片", "{}粒")),
-    "pieces": (("{} pcs", "{} pack", "pack of {}"), ("{}只/盒", "{}片装", "{}只")), "version": (("{}", "v{}.0"), ("{}",)),
+    "pieces": (("{} pcs", "{} pack", "pack of {}"), ("{}只/盒", "{}片装", "{}只")), "version": (("{}", "v{}.0"),
+    ("{}",)),
 }  # fmt: skip
 
 

@@ -106,7 +106,7 @@ def rivals(one: str, other: str) -> str:
             break
         common += 1
     if common >= 3 and one[0].isalpha():
-        return "model" if digits_one != digits_other else "end"
+        return "model" if digits_one != digits_other and len(digits_one) == len(digits_other) else "end"
     return ""
 
 

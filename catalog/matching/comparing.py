@@ -20,6 +20,8 @@ REFUSING = frozenset(
     ("colour", "edition", "licence", "platform", "language", "wearer", "condition", "flavour")
 )  # classes of variants whose members exclude each other
 _STORAGE_SIZES = frozenset((4, 8, 16, 32, 64, 128, 256, 512))
+_QUALIFIERS = frozenset(("professional", "max", "mini", "plus", "ultra", "lite", "deluxe", "premium", "platinum"))
+_SEVERAL = ("colour", "flavour")  # a thing may have two; two that share one differ all the same
 _LARGEST_PACK = 24
 _LITTLE = 1.2  # of the rarest word
 _STEM = 0.7  # what a code is worth that both have but for its end
@@ -224,13 +226,13 @@ def _slot(left: Sequence[str], i: int, right: Sequence[str], j: int) -> str:
 
 
 def _qualified(found: Comparison, one: Reading, other: Reading, met: Sequence[float]) -> None:
-    """"13 Pro" is not "13": an edition that one side adds to the number or code that both have."""
+    """ "13 Pro" is not "13": an edition that one side adds to the number or code that both have."""
     if "edition" not in one.variants or "edition" in other.variants or "edition" in other.said_variants:
         return
     for k, word in enumerate(one.words):
-        if k and WORDS.get(word, ("", ""))[0] == "edition" and met[k] < 0.5 and met[k - 1] == 1:
+        if k and WORDS.get(word, ("", ""))[1] in _QUALIFIERS and met[k] < 0.5 and met[k - 1] == 1:
             before = one.words[k - 1]
-            if before[-1].isdigit() and (before.isdigit() or before.isalnum()) and not before[:2] in ("19", "20"):
+            if before[-1].isdigit() and (before.isdigit() or before.isalnum()) and before[:2] not in ("19", "20"):
                 found.conflicts.append(Difference("edition", word, "none"))
                 return
 
@@ -246,7 +248,7 @@ def _variants(found: Comparison, a: Reading, b: Reading) -> None:
         left, right = a.variants.get(kind), b.variants.get(kind)
         if left and right:
             told = Difference(kind, " ".join(sorted(left)), " ".join(sorted(right)))
-            if not left & right or (kind == "colour" and left - right and right - left):
+            if not left & right or (kind in _SEVERAL and left - right and right - left):
                 (found.conflicts if kind in REFUSING else found.unlike).append(told)
             else:
                 found.agreeing.append(told)

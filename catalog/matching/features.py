@@ -73,7 +73,7 @@ class Weights:
         titles = sum(len(part.ends) for part in parts)
         counted = (kinds == _WORD) | (kinds == _JOINED_DIGITS)
         self.hashes, positions = np.unique(hashes[counted], return_inverse=True)
-        self.frequency = np.bincount(positions, minlength=len(self.hashes)).astype(np.int32)
+        frequency = np.bincount(positions, minlength=len(self.hashes))
         self.is_word = np.zeros(len(self.hashes), bool)
         self.is_word[positions[kinds[counted] == _WORD]] = True
         # What else meets a word meets it in other titles too
@@ -81,9 +81,23 @@ class Weights:
         at, known = self._find(hashes[others])
         at = at[known]
         at = at[self.is_word[at] & (kinds[others][known] == _JOINED)]
-        self.frequency += np.bincount(at, minlength=len(self.hashes)).astype(np.int32)
+        frequency += np.bincount(at, minlength=len(self.hashes))
         self.rarest = float(np.log(titles + _SMOOTH))
-        self.weight = (self.rarest - np.log(np.maximum(self.frequency, 1)) + 0.1).astype(np.float32)
+        self.weight = (self.rarest - np.log(np.maximum(frequency, 1)) + 0.1).astype(np.float32)
+
+    def with_more(self, features: Raw) -> Weights:
+        """These weights, and those of features that only `features` has."""
+        other = Weights([features])
+        more = Weights([])
+        more.hashes = np.union1d(self.hashes, other.hashes)
+        more.rarest = self.rarest
+        more.weight = np.full(len(more.hashes), self.rarest + 0.1, np.float32)
+        more.is_word = np.zeros(len(more.hashes), bool)
+        for known in (other, self):
+            at = np.searchsorted(more.hashes, known.hashes)
+            more.is_word[at] |= known.is_word
+        more.weight[at] = self.weight
+        return more
 
     def _find(self, hashes: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         if not len(self.hashes):

@@ -5,7 +5,7 @@ since, which are weighed by the same weights; when these grow past a tenth, ever
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from catalog.matching.scoring import IMPOSSIBLE, OPEN, Judgement, judge
 CANDIDATES = 10  # looked up by words
 JUDGED = 4  # of them compared fact by fact
 _BUDGET = 6000  # products that a listing's rarest words may bring up before commoner ones are left out
+_CLOSE = 0.7  # log odds: another product is half as likely, or more
 _RECENT = 0.1
 _FEW = 200  # products that may be recent in any case
 _KEYED = 50  # more products than this under one number: it is no number
@@ -44,6 +45,7 @@ class _Segment:
 
     def __init__(self, readings: Sequence[Reading], features: Raw, weights: Weights) -> None:
         self.readings: list[Reading | None] = list(readings)
+        self.weights = weights
         self.rows: Rows = weights.rows(features)
         self.turned: Rows = self.rows.T.tocsr()
         flat, ends = weights.flat_words(readings)
@@ -138,12 +140,13 @@ class Index:
             return [self._main]
         if self._stale is None:
             readings = [r for found in self._recent.values() for r in found]
-            self._stale = _Segment(readings, raw(readings), self._weights)
+            features = raw(readings)
+            self._stale = _Segment(readings, features, self._weights.with_more(features))
         return [self._main, self._stale]
 
     def _candidates(self, segment: _Segment, faces: Sequence[Reading], features: Raw) -> list[tuple[int, int, float]]:
         """(listing, product row, cosine) of those worth comparing."""
-        rows = self._weights.rows(features)
+        rows = segment.weights.rows(features)
         if segment is self._main:
             keys = [(i, at) for i, r in enumerate(faces) for key in (r.gtin, r.mpn) if key for at in self._keyed(key)]
         else:
@@ -187,6 +190,8 @@ def _answer(listing: str, found: dict[str, Judgement]) -> Proposal:
     strengths = np.clip([j.strength + OPEN for _, j in ordered], -30, 30)
     odds = np.exp(strengths)
     score = float(odds[0] / (1 + odds.sum())) if judged.strength > IMPOSSIBLE else 0.0
+    if len(ordered) > 1 and strengths[0] - strengths[1] < _CLOSE and strengths[0] > 0:
+        judged = replace(judged, doubts=[*judged.doubts, "rival"])
     decision = decide(score, judged)
     return Proposal(
         listing, product if decision != "new" else None, score, decision, product, tuple(judged.agreeing),

@@ -73,19 +73,42 @@ _unit("days", "day", 1, "days")
 
 # what differs in these differs; a rate, a zoom or a warranty may be told in more than one way
 IDENTITY = frozenset(
-    ("mass", "volume", "storage", "length", "count", "users", "power", "charge", "pixels", "frequency", "rotation", "heat")
+    (
+        "mass",
+        "volume",
+        "storage",
+        "length",
+        "count",
+        "users",
+        "power",
+        "charge",
+        "pixels",
+        "frequency",
+        "rotation",
+        "heat",
+    )
 )
 _COUNTED = frozenset(("mass", "volume", "storage", "count"))  # where "6 x" says how many
 _EXACT = frozenset(("storage", "count", "users"))
 
 
 _ENDS = "(?![a-z0-9])"
-_NOT_BEGUN = {"包": "(?!邮)", "个": "(?!性)", "条": "(?!形码|码)", "件": "(?!套)", "对": "(?!比)", "提": "(?!供)", "入": "(?!门)"}
+_NOT_BEGUN = {
+    "包": "(?!邮)",
+    "个": "(?!性)",
+    "条": "(?!形码|码)",
+    "件": "(?!套)",
+    "对": "(?!比)",
+    "提": "(?!供)",
+    "入": "(?!门)",
+}
 
 
 def _any_of(words: Iterable[str]) -> str:
     ordered = sorted(words, key=len, reverse=True)
-    return "|".join(re.escape(w) + (_ENDS if w[-1].isalnum() and w.isascii() else _NOT_BEGUN.get(w, "")) for w in ordered)
+    return "|".join(
+        re.escape(w) + (_ENDS if w[-1].isalnum() and w.isascii() else _NOT_BEGUN.get(w, "")) for w in ordered
+    )
 
 
 _NUMBER = r"\d+(?:\.\d+)?|\.\d+"
@@ -165,7 +188,12 @@ def _no_amount(match: re.Match[str], unit: str) -> bool:
     if unit == "g" and match["number"] in _GENERATION:
         return True
     start = match.start()
-    if start > 1 and match.string[start - 1] == "-" and match.string[start - 2].isalnum() and (unit in _SHORT or unit in _PIECES):
+    if (
+        start > 1
+        and match.string[start - 1] == "-"
+        and match.string[start - 2].isalnum()
+        and (unit in _SHORT or unit in _PIECES)
+    ):
         return True  # the end of a code: VN-4100PC
     return unit in ("u", "m", "l", "x") and len(match["number"]) > 4
 

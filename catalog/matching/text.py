@@ -65,7 +65,7 @@ def atoms(text: str, longest: int = LONGEST_TITLE) -> tuple[list[str], list[Amou
 def _whole_names(cut: list[str]) -> list[str]:
     """Chinese words; single characters in a row, into which the dictionary cuts a name that it does not know, stay
     one word."""
-    if len(cut) < 2 or len(cut[0]) > 1 and all(len(word) > 1 for word in cut):
+    if len(cut) < 2 or (len(cut[0]) > 1 and all(len(word) > 1 for word in cut)):
         return cut
     found: list[str] = []
     name = ""

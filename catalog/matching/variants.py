@@ -109,10 +109,13 @@ _CLASSES: dict[str, dict[str, str]] = {
     },
     "flavour": {
         "vanilla": "vanilla 香草", "strawberry": "strawberry strawberries 草莓", "chocolate": "chocolate 巧克力",
-        "lemon": "lemon 柠檬", "mint": "peppermint spearmint 薄荷", "coconut": "coconut 椰子 椰香", "mango": "mango 芒果",
-        "peach": "peach 蜜桃 水蜜桃 白桃", "cherry": "cherry 樱桃", "grape": "grape 葡萄", "blueberry": "blueberry 蓝莓",
+        "lemon": "lemon 柠檬", "mint": "peppermint spearmint 薄荷", "coconut": "coconut 椰子 椰香",
+        "mango": "mango 芒果",
+        "peach": "peach 蜜桃 水蜜桃 白桃", "cherry": "cherry 樱桃", "grape": "grape 葡萄",
+        "blueberry": "blueberry 蓝莓",
         "raspberry": "raspberry 树莓", "aloe": "aloe 芦荟", "rose": "rose 玫瑰", "jasmine": "jasmine 茉莉",
-        "eucalyptus": "eucalyptus 桉叶", "cinnamon": "cinnamon 肉桂", "caramel": "caramel 焦糖", "hazelnut": "hazelnut 榛子",
+        "eucalyptus": "eucalyptus 桉叶", "cinnamon": "cinnamon 肉桂", "caramel": "caramel 焦糖",
+        "hazelnut": "hazelnut 榛子",
         "almond": "almond 杏仁 巴旦木", "honey": "honey 蜂蜜", "ginger": "ginger 生姜", "matcha": "matcha 抹茶",
         "green tea": "绿茶", "spicy": "spicy 香辣 麻辣", "tomato": "tomato 番茄", "banana": "banana 香蕉",
     },
@@ -142,7 +145,8 @@ WORDS: dict[str, tuple[str, str]] = {
 }
 _JOINED = {
     ("rose", "gold"): "rosegold", ("xbox", "360"): "xbox360", ("playstation", "2"): "ps2", ("playstation", "3"): "ps3",
-    ("playstation", "4"): "ps4", ("playstation", "5"): "ps5", ("game", "boy"): "gameboy", ("green", "tea"): "绿茶", ("pre", "owned"): "preowned",
+    ("playstation", "4"): "ps4", ("playstation", "5"): "ps5", ("game", "boy"): "gameboy", ("green",
+    "tea"): "绿茶", ("pre", "owned"): "preowned",
     ("second", "hand"): "secondhand", ("open", "box"): "used", ("nintendo", "switch"): "nintendoswitch",
 }  # fmt: skip
 
