@@ -53,6 +53,8 @@ _FILLERS = (
     "new", "free shipping", "original", "with 2 year warranty", "in stock", "best price", "retail box", "hot sale",
     "for home and office", "high quality", "lightweight", "easy to use", "ideal gift", "genuine",
 )  # fmt: skip
+# series, flavour, noun, size, colour, code: in what order a title may have them
+_ORDERS = ((0, 1, 2, 3, 4, 5), (0, 5, 3, 1, 2, 4), (5, 0, 1, 2, 3, 4), (0, 2, 5, 1, 3, 4), (0, 3, 4, 1, 2, 5), (2, 0, 1, 5, 4, 3))
 _ZH_FILLERS = ("正品", "包邮", "官方旗舰", "家用", "新款", "热卖", "办公", "送礼", "全国联保", "高品质")
 
 
@@ -124,11 +126,9 @@ def offer(thing: Thing, id_: str, vendor: str | None, style: int, rnd: random.Ra
     series = thing.series if not loose or rnd.random() < 0.8 else ""
     parts = [series, flavour, words, size, colour, code]
     if loose:
-        tail = parts[1:]
-        rnd.shuffle(tail)
-        parts = [parts[0], *tail] if rnd.random() < 0.7 else [*tail, parts[0]]
+        parts = [parts[k] for k in rnd.choice(_ORDERS)]
         parts.insert(rnd.randrange(len(parts) + 1), rnd.choice(_ZH_FILLERS if chinese else _FILLERS))
-    title = " ".join(part for part in ([brand, *parts] if not loose or rnd.random() < 0.9 else parts) if part)
+    title = " ".join(part for part in ([brand, *parts] if not (loose and code) or rnd.random() < 0.9 else parts) if part)
     return Offer(
         id=id_, title=title, vendor=vendor, brand=brand if rnd.random() < 0.6 else None,
         mpn=thing.code if thing.code and rnd.random() < 0.15 else None,
@@ -182,7 +182,7 @@ def catalogue(made: list[Thing]) -> list[Offer]:
         found.append(
             Offer(
                 id=first.id, title=first.title, brand=first.brand, mpn=english.mpn,
-                other_titles=(second.title,) if number % 5 else (),
+                other_titles=(second.title,),
             )
         )  # fmt: skip
     return found

@@ -7,8 +7,6 @@ import functools
 import re
 from collections.abc import Sequence
 
-from catalog.matching.quantities import Amount
-
 _TAIL = re.compile(r"(?<=\d)[a-z]{1,4}$")
 _NOT_DIGITS = re.compile(r"\D")
 _NOT_LETTERS = re.compile(r"[^a-z]")
@@ -51,14 +49,9 @@ def _cut(code: str) -> tuple[str, str]:
     return (stem, code[len(stem) :]) if len(stem) >= 4 and not stem.isdigit() else ("", "")
 
 
-def candidates(words: Sequence[str], met: Sequence[float], amounts: Sequence[Amount]) -> list[str]:
+def candidates(words: Sequence[str], met: Sequence[float], coded: Sequence[int]) -> list[str]:
     """The codes of a title, short ones too, that the other title does not have in any form."""
-    written = {amount.word for amount in amounts}
-    found = []
-    for k, word in enumerate(words):
-        if met[k] < 0.5 and word not in written and _codelike(word):
-            found.append(word)
-    return found
+    return [words[k] for k in coded if met[k] < 0.5 and words[k].isalnum() and not words[k].isdigit()]
 
 
 def parted(words: Sequence[str], met: Sequence[float]) -> list[str]:
@@ -79,10 +72,6 @@ def same_letters(one: str, other: str) -> bool:
         and _NOT_LETTERS.sub("", one) == _NOT_LETTERS.sub("", other)
         and _NOT_DIGITS.sub("", one) != _NOT_DIGITS.sub("", other)
     )
-
-
-def _codelike(word: str) -> bool:
-    return len(word) > 1 and word.isascii() and not word.isalpha() and not word.isdigit() and word.isalnum()
 
 
 @functools.lru_cache(maxsize=65_536)

@@ -146,7 +146,7 @@ def _codes(
                 met[k] = max(met[k], _STEM)
         shared_a.append(stem)
         shared_b.append(stem)
-    codes_a, codes_b = codes.candidates(a.words, met_a, a.amounts), codes.candidates(b.words, met_b, b.amounts)
+    codes_a, codes_b = codes.candidates(a.words, met_a, a.coded), codes.candidates(b.words, met_b, b.coded)
     parted_a, parted_b = codes.parted(a.words, met_a), codes.parted(b.words, met_b)
     if (parted_a and codes_b) or (parted_b and codes_a):
         for x, y in (*itertools.product(parted_a, codes_b), *itertools.product(codes_a, parted_b)):
@@ -176,14 +176,15 @@ def _split(
 ) -> tuple[list[tuple[str, int]], list[str]]:
     """The codes of a title that the other one does not have, with their positions, and those that it has."""
     rest, shared = [], []
-    written = {amount.word for amount in reading.amounts}
-    for k, word in enumerate(reading.words):
-        if is_code(word) and word not in written:
-            if met[k] >= 0.9:
-                shared.append(word)
-                found.code = max(found.code, weights[k] * met[k])
-            else:
-                rest.append((word, k))
+    for k in reading.coded:
+        word = reading.words[k]
+        if not is_code(word):
+            continue
+        if met[k] >= 0.9:
+            shared.append(word)
+            found.code = max(found.code, weights[k] * met[k])
+        else:
+            rest.append((word, k))
     return rest, shared
 
 

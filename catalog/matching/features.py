@@ -59,7 +59,8 @@ def _joins(words: Sequence[str], found: dict[str, int]) -> None:
             if len(joined) > _LONGEST_JOIN:
                 break
             if joined not in found:
-                digits = end < start + 3 and len(joined) <= 16 and not (joined.isalpha() or joined.isdigit())
+                digits = end < start + 3 and len(joined) <= 16 and joined.isascii() and not joined.isalpha()
+                digits = digits and not joined.isdigit()
                 found[joined] = _JOINED_DIGITS if digits else _JOINED
 
 

@@ -16,8 +16,8 @@ from catalog.matching.pairing import Decision, decide
 from catalog.matching.reading import Offer, Reading, read_all
 from catalog.matching.scoring import IMPOSSIBLE, OPEN, Judgement, judge
 
-CANDIDATES = 10  # looked up by words
-JUDGED = 4  # of them compared fact by fact
+CANDIDATES = 20  # looked up by words
+JUDGED = 6  # of them compared fact by fact
 _BUDGET = 6000  # products that a listing's rarest words may bring up before commoner ones are left out
 _CLOSE = 0.7  # log odds: another product is half as likely, or more
 _RECENT = 0.1
@@ -161,13 +161,12 @@ class Index:
         found = rarest_first(rows, segment.frequency, _BUDGET) @ segment.turned
         left, right, _ = top(found, CANDIDATES)
         exact = cosines(rows, left, segment.rows, right)
-        chosen: list[tuple[int, int, float]] = []
         order = np.lexsort((right, -exact, left))
         counts = np.bincount(left, minlength=len(faces))
         starts = np.cumsum(counts) - counts
         rank = np.arange(len(left)) - np.repeat(starts, counts)
-        for k in order[rank < JUDGED].tolist():
-            chosen.append((int(left[k]), int(right[k]), float(exact[k])))
+        kept = order[rank < JUDGED]
+        chosen = list(zip(left[kept].tolist(), right[kept].tolist(), exact[kept].tolist(), strict=True))
         have = {(i, at) for i, at, _ in chosen}
         extra = sorted({pair for pair in keys if pair not in have})
         if extra:

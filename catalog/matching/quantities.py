@@ -112,9 +112,10 @@ def _any_of(words: Iterable[str]) -> str:
 
 
 _NUMBER = r"\d+(?:\.\d+)?|\.\d+"
+_TIMES = r"(?:\s?[*×]\s?|x|\sx\s)"  # but not the "x" that a code begins with: 24 inch X3935
 _AMOUNT = re.compile(
-    rf"(?<![a-z0-9.$])(?:(?P<times>\d{{1,4}})\s?[x*×]\s?)?(?P<number>{_NUMBER})(?:\s?-\s?|\s)?(?P<unit>{_any_of(_UNITS)})"
-    rf"(?:\s?[/每]\s?(?P<per>{_any_of(_PIECES)}))?(?:\s?[x*×]\s?(?P<by>\d{{1,4}})(?![\d.]*[a-z])\s?(?P<byunit>{_any_of(_PIECES)})?)?"
+    rf"(?<![a-z0-9.$])(?:(?P<times>\d{{1,4}}){_TIMES})?(?P<number>{_NUMBER})(?:\s?-\s?|\s)?(?P<unit>{_any_of(_UNITS)})"
+    rf"(?:\s?[/每]\s?(?P<per>{_any_of(_PIECES)}))?(?:{_TIMES}(?P<by>\d{{1,4}})(?![\d.]*[a-z])\s?(?P<byunit>{_any_of(_PIECES)})?)?"
 )
 _OF = re.compile(r"\b(?:pack|set|case|box|bag|lot|pkg|package) of (\d{1,4})\b")
 _TWIN = re.compile(r"\b(?:twin|double|dual)[- ]?pack\b|两件装|双支装|双瓶装|两瓶装")

@@ -43,7 +43,7 @@ class Offer:
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What an offer says. `words` are those of the title in order, `said` those of the description that the title
-    does not have, `numbers` the positions of bare numbers among `words`."""
+    does not have, `coded` the positions of models among `words` (see `is_code`, and short ones like "cs3")."""
 
     id: str
     vendors: frozenset[str]
@@ -52,6 +52,7 @@ class Reading:
     brand: tuple[str, ...]
     category: str | None
     words: tuple[str, ...]
+    coded: tuple[int, ...]
     said: frozenset[str]
     amounts: tuple[Amount, ...]
     said_amounts: tuple[Amount, ...]
@@ -84,6 +85,7 @@ def read(offer: Offer) -> Reading:
         brand=brand,
         category=offer.category.strip().casefold() or None if offer.category else None,
         words=tuple(map(sys.intern, words)),
+        coded=_coded(words, amounts) if any(map(_DIGIT, words)) else (),
         said=said,
         amounts=tuple(amounts),
         said_amounts=tuple(said_amounts),
@@ -140,6 +142,15 @@ _DIGIT = re.compile(r"\d").search
 def is_number(word: str) -> bool:
     """A bare number: a version, a year, a count without its unit."""
     return word[0].isdigit() and word.replace(".", "").isdigit()
+
+
+def _coded(words: Sequence[str], amounts: Sequence[Amount]) -> tuple[int, ...]:
+    written = {amount.word for amount in amounts}
+    return tuple(k for k, w in enumerate(words) if (is_code(w) or _short_code(w)) and w not in written)
+
+
+def _short_code(word: str) -> bool:
+    return len(word) > 1 and word.isascii() and word.isalnum() and not word.isalpha() and not word.isdigit()
 
 
 def is_code(word: str) -> bool:

@@ -18,7 +18,9 @@ _ATOM = re.compile(rf"[{_CJK}]+|\d+(?:\.\d+)+[a-z]*|[^\W_{_CJK}]+")
 _IS_CJK = re.compile(rf"[{_CJK}]").match
 _POSSESSIVE = re.compile(r"(?<=[a-z])['\u2019`\u00b4](?=[a-z])")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_VERSION = re.compile(r"\bv(?=\d+\.\d)|\b(?:v\.|v |ver\.? ?|version )(?=\d)")  # but not V10, which may be a model
+_VERSION = re.compile(
+    r"\bv(?=\d+\.\d)|\b(?:v\.|v (?=\d{1,2}\b)|ver\.? ?|version )(?=\d)"
+)  # but not V10, which may be a model
 _FRACTION = re.compile(r"(?<![\d/])(\d{1,3})[- ]([1-7])/([248]|16)(?![\d/])")
 _ROMAN = {"ii": "2", "iii": "3", "iv": "4", "vi": "6", "vii": "7", "viii": "8"}
 _ALONE = frozenset("味大小新全双单高低长短")

@@ -32,17 +32,26 @@ def _join(
     rest_one: Sequence[int], rest_other: Sequence[int],
 ) -> None:  # fmt: skip
     """Where neighbours of `one`, not all of them met, are written together a word, or joined neighbours, of `other`."""
-    targets = {other[j]: (j, j + 1) for j in rest_other}
+    heads = {word[0] for word in one}  # what is the same begins the same: many titles are done with here
+    targets: dict[str, tuple[int, int]] = {}
     for j in rest_other:
         word = other[j]
+        if word[0] not in heads:
+            continue
+        targets[word] = (j, j + 1)
         for k in range(j + 1, min(len(other), j + _JOIN)):
             word += other[k]
             targets.setdefault(word, (j, k + 1))
+    if not targets:
+        return
+    heads = {word[0] for word in targets}
     tried = -1
     for i in rest_one:
         for start in range(max(tried + 1, i - _JOIN + 1), i + 1):
             tried = start
             word = one[start]
+            if word[0] not in heads:
+                continue
             for end in range(start + 1, min(len(one), start + _JOIN)):
                 word += one[end]
                 if len(word) > LONGEST_JOIN:
