@@ -58,8 +58,9 @@ def certify(snapshot: Snapshot, solved: tuple[Solved, ...], figures: Figures, pl
 
 
 def as_json(certificate: dict[str, Any]) -> bytes:
-    """The certificate as a file."""
-    return orjson.dumps(certificate, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+    """The certificate as a file, with a seal: SHA-256 of all the rest as JSON with sorted keys and no spaces."""
+    body = orjson.dumps(certificate, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS)
+    return body[:-1] + f',"seal":"{hashlib.sha256(body).hexdigest()}"}}\n'.encode()
 
 
 def _item(snapshot: Snapshot, one: Solved) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def _exact(snapshot: Snapshot, network: Network, blocks: list[Block], first_lot:
     by_node = np.argsort(network.lot_node, kind="stable")
     node_first = np.searchsorted(network.lot_node[by_node], np.arange(len(network.node_packs) + 1))
     parts: list[tuple[Ints, Ints, Ints]] = []
-    for block in blocks:
+    for block in blocks if len(network.packs) == 1 else ():  # with several pack sizes no exact share is promised
         if not (block.share % block.scale).any():
             continue
         used = np.flatnonzero(block.exact > 0)

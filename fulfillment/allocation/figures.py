@@ -59,10 +59,12 @@ def measure(
     warehouses = len(snapshot.warehouses)
     ways = np.unique(demand * warehouses + snapshot.supplies.warehouse[supply])
     served = int((got > 0).sum())
+    cost = np.zeros(len(snapshot.items), dtype=np.int64)
+    np.add.at(cost, demands.item[demand], units * unit_costs(snapshot, supply, demand))
     return Figures(
         demands=len(want), wanted=int(want.sum()), units=int(got.sum()), served=served, filled=int((got >= want).sum()),
         worst=(int(got[worst]), int(want[worst])) if worst >= 0 else (0, 0), gini=_gini(shares), jain=_jain(shares),
-        cost=int((units * unit_costs(snapshot, supply, demand)).sum()), deliveries=len(ways), splits=len(ways) - served,
+        cost=sum(cost.tolist()), deliveries=len(ways), splits=len(ways) - served,
     )  # fmt: skip
 
 

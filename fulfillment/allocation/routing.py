@@ -13,8 +13,6 @@ from fulfillment.allocation.network import Network
 from fulfillment.allocation.sharing import OPEN, Shares
 from fulfillment.allocation.tables import Ints, Mask
 
-_FAR = 2**60
-
 
 def usable(shares: Shares) -> Mask:
     """The edges that may carry anything: a closed node serves only claims that depend on closed nodes alone, the last
@@ -57,16 +55,20 @@ def prices(network: Network, flow: Ints) -> Ints:
     counts = end - first
     owner = np.repeat(used, counts)
     other = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts - first, counts)
-    steps = np.full(nodes * nodes, _FAR, dtype=np.int64)
-    at = network.edge_node[owner] * nodes + network.edge_node[other]
-    np.minimum.at(steps, at, network.edge_cost[other] - network.edge_cost[owner])
-    step = steps.reshape(nodes, nodes)
+    giver, taker = network.edge_node[owner], network.edge_node[other]
+    step = network.edge_cost[other] - network.edge_cost[owner]
+    order = np.lexsort((step, taker, giver))
+    giver, taker, step = giver[order], taker[order], step[order]
+    least = np.ones(len(order), dtype=np.bool_)
+    least[1:] = (np.diff(giver) != 0) | (np.diff(taker) != 0)
+    giver, taker, step = giver[least], taker[least], step[least]
     taken = np.zeros(nodes, dtype=np.int64)
     np.add.at(taken, network.edge_node, flow)
     ceiling = (nodes + 1) * (int(network.edge_cost.max(initial=0)) + 1)
-    price = np.where(taken < network.node_packs, 0, ceiling)
+    price: Ints = np.where(taken < network.node_packs, 0, ceiling)
     for _ in range(nodes + 1):
-        lower = np.minimum(price, (step + price).min(axis=1, initial=_FAR))
+        lower = price.copy()
+        np.minimum.at(lower, giver, step + price[taker])
         if bool((lower == price).all()):
             return price
         price = lower

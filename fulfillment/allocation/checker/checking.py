@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import orjson
 
 from fulfillment.allocation.checker import cheap, fair
 from fulfillment.allocation.checker.document import part
@@ -35,6 +36,8 @@ def check(snapshot: Snapshot, plan: PlanTable, certificate: Any) -> list[Finding
 def _same_input(snapshot: Snapshot, certificate: Any, findings: Findings) -> None:
     if part(certificate, "format", int, "the certificate") != FORMAT:
         raise Malformed(f"the certificate is not of format {FORMAT}")
+    if part(certificate, "seal", str, "the certificate") != _seal(certificate):
+        findings.add("certificate", "was changed after it was made: its seal does not fit")
     for key, kind, value in (
         ("deadline_hours", str, snapshot.deadline_hours),
         ("start", str, snapshot.start),
@@ -46,6 +49,14 @@ def _same_input(snapshot: Snapshot, certificate: Any, findings: Findings) -> Non
     claimed = part(certificate, "snapshot_sha256", str, "the certificate")
     if claimed != snapshot.sha256:
         findings.add("snapshot", f"the certificate is for the input {claimed[:16]}…, this is {snapshot.sha256[:16]}…")
+
+
+def _seal(certificate: dict[str, Any]) -> str:
+    rest = {key: value for key, value in certificate.items() if key != "seal"}
+    try:
+        return hashlib.sha256(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    except TypeError as error:
+        raise Malformed(f"the certificate holds what no certificate holds: {error}") from error
 
 
 def _known(snapshot: Snapshot, plan: PlanTable, findings: Findings) -> tuple[Ints, Ints, Ints] | None:

@@ -96,7 +96,10 @@ def check(proof: Proof, findings: Findings) -> None:
     reached = _gains(proof, findings)
     _closed(proof, reached, findings)
     _nothing_left(proof, findings)
-    if len(findings.found) == before and len(set(proof.world.claim_pack.tolist())) <= 1:
+    if len(set(proof.world.claim_pack.tolist())) > 1:
+        if len(proof.exact[0]):
+            findings.add("fairness", "there is an exact flow for an item that is sold in several pack sizes")
+    elif len(findings.found) == before:
         rounding.check(proof, findings)
 
 

@@ -21,6 +21,7 @@ def check(proof: Proof, findings: Findings) -> None:
     """Whatever contradicts the exact levels."""
     world = proof.world
     had = np.zeros(len(proof.packs), dtype=np.int64)
+    uneven = np.zeros(len(proof.levels) + 1, dtype=np.bool_)  # blocks that had to be rounded
     for stage in proof.stages:
         claims, rows = stage.claims, world.claim_row[stage.claims]
         units = np.zeros(len(world.want), dtype=np.int64)
@@ -46,8 +47,11 @@ def check(proof: Proof, findings: Findings) -> None:
         )
         for number in range(stage.first, stage.end):
             mine = np.flatnonzero(stage.block == number)
-            _block(proof, stage, number, mine, (weight[mine], other[mine], low[mine], high[mine]), had, findings)
+            terms = (weight[mine], other[mine], low[mine], high[mine])
+            uneven[number] = _block(proof, stage, number, mine, terms, had, findings)
         had[claims] = stage.granted
+    if not uneven[proof.closed[world.edge_lot[proof.exact[0]]]].all():
+        findings.add("fairness", f"the exact flow of {proof.snapshot.items[world.item]} runs where nothing was rounded")
 
 
 def _block(
@@ -58,7 +62,8 @@ def _block(
     terms: tuple[Ints, Ints, Ints, Ints],
     had: Ints,
     findings: Findings,
-) -> None:
+) -> bool:
+    """Check one block; whether it had to be rounded."""
     above, below = proof.levels[number]
     if number > stage.first:
         above_before, below_before = proof.levels[number - 1]
@@ -77,10 +82,11 @@ def _block(
         claims[off],
         lambda at: f"{proof.claim(at)} is more than a pack away from its exact share of {above}/{below}",
     )
-    if len(astray) or not fine or not rest.any():
-        return
-    if _met(proof, number, claims, exact, scale, had, findings):
+    if not rest.any():
+        return False
+    if not len(astray) and fine and _met(proof, number, claims, exact, scale, had, findings):
         _largest_remainders(proof, number, claims, granted - whole, rest, findings)
+    return True
 
 
 def _met(proof: Proof, number: int, claims: Ints, exact: Ints, scale: int, had: Ints, findings: Findings) -> bool:

@@ -25,6 +25,16 @@ def feasible(stock: Sequence[int], near: Sequence[frozenset[int]], got: Sequence
     return all(sum(got[site] for site in some) <= reach(stock, near, some) for some in subsets(range(len(got))))
 
 
+def most(stock: Sequence[int], near: Sequence[frozenset[int]], want: Sequence[int]) -> int:
+    """The most units that can be given out: the smallest cut, some sites at what they want and the others at their
+    lots."""
+    sites = range(len(want))
+    cuts = [sum(want)]
+    for some in subsets(sites):
+        cuts.append(sum(want[site] for site in sites if site not in some) + reach(stock, near, some))
+    return min(cuts)
+
+
 def exact_levels(
     stock: Sequence[int],
     near: Sequence[frozenset[int]],
