@@ -9,7 +9,7 @@ import csv
 import os
 import re
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -117,13 +117,13 @@ def _amount(text: str) -> Decimal | None:
 def _read(path: Path, needed: Sequence[str]) -> tuple[dict[str, str], list[Record]]:
     """Column -> its name in the file, and the records. A quote that does not close within a usual cell is tried again
     as the beginning of a huge one; the reading that loses fewer rows counts."""
-    wanted = frozenset(name for spellings in COLUMNS.values() for name in spellings)
-    with asyncio.run(land(_chunks(path), _LIMITS)) as spooled:
-        reading = Reading(delimiter=_hashes(spooled.file.read(4096)), wanted=wanted)
-        found = _all(records(spooled, reading, _LIMITS), _CELL)
+    try:
+        found = _records(path, _CELL)
         if any(record.lost for record in found):
-            again = _all(records(spooled, reading, _LIMITS), _HUGE_CELL)
+            again = _records(path, _HUGE_CELL)
             found = max(found, again, key=lambda rows: (sum(not r.lost for r in rows), -len(rows)))
+    except Rejected as error:
+        raise Rejected(f"{path.name}: {error.detail}", code=error.code) from None
     fields = {plain(name): name for record in found[:50] for name in record.fields}
     names = {
         column: next(fields[s] for s in spellings if s in fields)
@@ -141,10 +141,14 @@ def _read(path: Path, needed: Sequence[str]) -> tuple[dict[str, str], list[Recor
     return names, found
 
 
-def _all(source: Iterator[Record], cell: int) -> list[Record]:
+def _records(path: Path, cell: int) -> list[Record]:
+    """The records of a file in which a cell may be so long."""
+    wanted = frozenset(name for spellings in COLUMNS.values() for name in spellings)
     before = csv.field_size_limit(cell)
     try:
-        return list(source)
+        with asyncio.run(land(_chunks(path), _LIMITS)) as spooled:
+            reading = Reading(delimiter=_hashes(spooled.file.read(4096)), wanted=wanted)
+            return list(records(spooled, reading, _LIMITS))
     finally:
         csv.field_size_limit(before)
 
