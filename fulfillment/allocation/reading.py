@@ -165,7 +165,7 @@ class _Taker:
         if values is None:
             return
         known = self.known.setdefault(column, {})
-        for text in set(values).difference(known):
+        for text in [text for text in dict.fromkeys(values) if text not in known]:
             try:
                 known[text] = how(text.strip())
             except ValueError:

@@ -104,7 +104,7 @@ def _strict(name: str, raw: bytes, codec: str, said: str) -> str:
     try:
         text = raw.decode(codec)
     except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
+        line = error.object[: error.start].count(b"\n") + 1
         what = said if said.startswith("neither") else f"not {said}"
         raise Malformed(f"{name} line {line}: the encoding is {what}") from error
     if "\0" in text:
@@ -114,7 +114,8 @@ def _strict(name: str, raw: bytes, codec: str, said: str) -> str:
 
 
 def _is_common(char: str) -> bool:
+    """Whether it is one of GB 2312's signs or everyday characters. Accented letters that happen to pair up fall outside."""
     try:
-        return len(char.encode("gb2312")) > 1
+        return char.encode("gb2312") < b"\xd8"
     except UnicodeEncodeError:
         return False

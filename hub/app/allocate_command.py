@@ -66,8 +66,9 @@ def allocate(
     _write(certificate, document)
     for line in _summary(plan):
         say(line)
+    leaving = f", start {snapshot.start}" if snapshot.start else ""
     say(
-        f"certified: snapshot {snapshot.sha256[:16]}, plan {plan.sha256[:16]}; read {read - began:.2f} s, solved "
+        f"certified: snapshot {snapshot.sha256[:16]}{leaving}, plan {plan.sha256[:16]}; read {read - began:.2f} s, solved "
         f"{solved - read:.2f} s, checked {checked - solved:.2f} s"
     )
     if compare:
