@@ -17,9 +17,10 @@ from scipy.sparse.csgraph import connected_components
 
 from catalog.matching.features import Rows, Weights, cosines, rarest_first, raw, top
 from catalog.matching.reading import Offer, Reading, read_all
-from catalog.matching.scoring import MATCH, REVIEW, Judgement, judge, settle
+from catalog.matching.scoring import MATCH, REVIEW, Judgement, judge, settle_lists
 
 CANDIDATES = 12  # of each row on the other side
+_FEWEST = 4
 _WORTH = 0.02  # a pair less likely than this is not looked at in the assignment
 _LARGEST = 1500  # rows of a component that is assigned at once; a larger one takes the likeliest pair first
 _BATCH = 2000
@@ -57,7 +58,7 @@ def match_tables(
         cosine = np.append(cosine, cosines(rows_left, extra[:, 0], rows_right, extra[:, 1]))
     judged = judge_all(lefts, rights, weights, at_left, at_right, cosine, _shared_categories(lefts, rights), progress)
     strength = np.array([j.strength for j in judged])
-    score = settle(at_left, at_right, strength, len(lefts), len(rights))
+    score = settle_lists(at_left, at_right, strength, len(lefts), len(rights))
     chosen = assign_one_to_one(lefts, rights, at_left, at_right, score)
     pairs = []
     for k in chosen:
@@ -79,11 +80,15 @@ def candidates(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """The pairs whose right is among the best of the left or the other way round, with their cosines, in order."""
     found: set[tuple[int, int]] = set()
+    smaller = min(left.shape[0], right.shape[0])
     for one, other, turned_about in ((left, right, False), (right, left, True)):
+        count = max(
+            _FEWEST, round(CANDIDATES * smaller / one.shape[0])
+        )  # most rows of a far longer table have no partner
         turned = other.T.tocsr()
         frequency = np.diff(turned.indptr)
         for start in range(0, one.shape[0], _BATCH):
-            rows, columns, _ = top(rarest_first(one[start : start + _BATCH], frequency, BUDGET) @ turned, CANDIDATES)
+            rows, columns, _ = top(rarest_first(one[start : start + _BATCH], frequency, BUDGET) @ turned, count)
             sides = (columns.tolist(), (rows + start).tolist())
             found.update(zip(*(sides if turned_about else sides[::-1]), strict=True))
             progress(0.15 * (start / one.shape[0] + turned_about))

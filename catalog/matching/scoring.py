@@ -4,6 +4,7 @@ more likely one thing than two, as long as nothing else fits as well; `settle` w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -21,6 +22,9 @@ GROSS_PRICE = Decimal(5)  # a dearer twin than this is looked at; no smaller gap
 IMPOSSIBLE = -30.0
 OPEN = -4.0  # added where nothing says that the two sides are lists of much the same goods, with one row a product
 _ROUNDS = 40
+_EXPECTED = 0.82  # share of the shorter list that has a partner, before anything is known
+_IMAGINED = 50  # rows that this expectation weighs as much as
+_LARGEST_SHIFT = 6.0
 _NOTHING = -6.0  # two titles that share nothing
 _TEXT = 12.0  # cosine of words and descriptions
 _COVERED = 10.0  # share of the better covered title that the other one has
@@ -65,7 +69,7 @@ def judge(
         agreeing.insert(0, Difference("gtin", a.gtin or "", b.gtin or ""))
         strength = _SAME_GTIN
         if conflicts:
-            doubts, strength = ["gtin against " + conflicts[0].field], 2.0
+            doubts, strength = ["gtin against " + conflicts[0].field], _SAME_GTIN / 2
         else:
             doubts = []
         return _priced(a, b, Judgement(strength, agreeing, conflicts, doubts))
@@ -139,3 +143,19 @@ def settle(
         free_left, free_right = np.sqrt(free_left / wanted_left), np.sqrt(free_right / wanted_right)
     settled: NDArray[np.float64] = odds * free_left[left] * free_right[right]
     return np.minimum(settled, 1.0)
+
+
+def settle_lists(
+    left: NDArray[np.int64], right: NDArray[np.int64], strength: NDArray[np.float64], lefts: int, rights: int
+) -> NDArray[np.float64]:
+    """`settle` for two lists of which nobody knows how much they have in common. That is found from them: where few
+    rows of the shorter one find a partner, each pair needs stronger evidence, and where nearly all do, less."""
+    shift = 0.0
+    smaller = min(lefts, rights)
+    for _ in range(4):
+        score = settle(left, right, strength + shift, lefts, rights)
+        share = (score.sum() + _IMAGINED * _EXPECTED) / (smaller + _IMAGINED)
+        share = min(0.98, max(0.02, float(share)))
+        shift = 2 * (math.log(share / (1 - share)) - math.log(_EXPECTED / (1 - _EXPECTED)))
+        shift = max(-_LARGEST_SHIFT, min(_LARGEST_SHIFT, shift))
+    return settle(left, right, strength + shift, lefts, rights)

@@ -72,6 +72,11 @@ def test_two_listings_of_one_vendor_never_get_one_product_unless_they_carry_its_
     assert [p.product for p in same if p.decision == "match"] == ["5", "5"]
 
 
+def test_a_gtin_on_another_pack_is_for_a_person() -> None:
+    [proposal] = Index(PRODUCTS).propose([Offer("x", "稳健口罩 50只/盒", gtin=ITEM)])
+    assert (proposal.decision, proposal.product, proposal.doubts) == ("review", "5", ("gtin against count",))
+
+
 def test_a_product_that_the_vendor_is_on_already_is_not_proposed_to_its_other_listings() -> None:
     index = Index([replace(PRODUCTS[2], vendors=frozenset({"v"})), replace(PRODUCTS[4], vendors=frozenset({"v"}))])
     assert ask("SanDisk Ultra 64GB microSDXC", index, vendor="v") == ("new", None)
