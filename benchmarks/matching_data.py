@@ -54,7 +54,14 @@ _FILLERS = (
     "for home and office", "high quality", "lightweight", "easy to use", "ideal gift", "genuine",
 )  # fmt: skip
 # series, flavour, noun, size, colour, code: in what order a title may have them
-_ORDERS = ((0, 1, 2, 3, 4, 5), (0, 5, 3, 1, 2, 4), (5, 0, 1, 2, 3, 4), (0, 2, 5, 1, 3, 4), (0, 3, 4, 1, 2, 5), (2, 0, 1, 5, 4, 3))
+_ORDERS = (
+    (0, 1, 2, 3, 4, 5),
+    (0, 5, 3, 1, 2, 4),
+    (5, 0, 1, 2, 3, 4),
+    (0, 2, 5, 1, 3, 4),
+    (0, 3, 4, 1, 2, 5),
+    (2, 0, 1, 5, 4, 3),
+)
 _ZH_FILLERS = ("正品", "包邮", "官方旗舰", "家用", "新款", "热卖", "办公", "送礼", "全国联保", "高品质")
 
 
@@ -128,7 +135,9 @@ def offer(thing: Thing, id_: str, vendor: str | None, style: int, rnd: random.Ra
     if loose:
         parts = [parts[k] for k in rnd.choice(_ORDERS)]
         parts.insert(rnd.randrange(len(parts) + 1), rnd.choice(_ZH_FILLERS if chinese else _FILLERS))
-    title = " ".join(part for part in ([brand, *parts] if not (loose and code) or rnd.random() < 0.9 else parts) if part)
+    title = " ".join(
+        part for part in ([brand, *parts] if not (loose and code) or rnd.random() < 0.9 else parts) if part
+    )
     return Offer(
         id=id_, title=title, vendor=vendor, brand=brand if rnd.random() < 0.6 else None,
         mpn=thing.code if thing.code and rnd.random() < 0.15 else None,

@@ -5,7 +5,7 @@ catalogue a listing is, `match_tables` pairs two price lists, `cluster` puts man
 from __future__ import annotations
 
 from catalog.matching.clustering import cluster
-from catalog.matching.comparing import Difference
+from catalog.matching.evidence import Difference
 from catalog.matching.index import Index, Proposal
 from catalog.matching.keys import (
     SEPARATOR,

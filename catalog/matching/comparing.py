@@ -4,74 +4,35 @@ found does not depend on which side is called left."""
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from catalog.matching import codes
-from catalog.matching.quantities import IDENTITY, Amount, same_amount
-from catalog.matching.reading import Reading, is_code, is_number
+from catalog.matching.evidence import Comparison, Difference
+from catalog.matching.facts import compare_facts
+from catalog.matching.quantities import Amount
+from catalog.matching.reading import Reading, is_code
 from catalog.matching.text import STOP
 from catalog.matching.variants import WORDS
 from catalog.matching.words import meet, nearness
 
-REFUSING = frozenset(
-    ("colour", "edition", "licence", "platform", "language", "wearer", "condition", "flavour")
-)  # classes of variants whose members exclude each other
-_STORAGE_SIZES = frozenset((4, 8, 16, 32, 64, 128, 256, 512))
 _QUALIFIERS = frozenset(("professional", "max", "mini", "plus", "ultra", "lite", "deluxe", "premium", "platinum"))
-_SEVERAL = ("colour", "flavour")  # a thing may have two; two that share one differ all the same
-_LARGEST_PACK = 24
 _LITTLE = 1.2  # of the rarest word
 _STEM = 0.7  # what a code is worth that both have but for its end
-
-
-class Difference(NamedTuple):
-    """A field on which both sides speak, and what each says."""
-
-    field: str
-    left: str
-    right: str
-
-
-@dataclass(slots=True)
-class Comparison:
-    """What two readings say of each other. `left` and `right` are the shares of each title's weight that the other
-    title has; `left_said` and `right_said` count what only the other's description or brand has."""
-
-    left: float = 0.0
-    right: float = 0.0
-    left_said: float = 0.0
-    right_said: float = 0.0
-    code: float = 0.0  # weight of the rarest code that both have
-    agreeing: list[Difference] = field(default_factory=list)
-    conflicts: list[Difference] = field(default_factory=list)  # each refuses
-    one_sided: list[str] = field(default_factory=list)  # what only one says
-    codes_foreign: bool = False  # both have codes, and none in common
-    codes_apart: bool = False
-    numbers_apart: bool = False
-    unlike: list[Difference] = field(default_factory=list)  # on which both say something else, without refusing
-    brands_apart: bool = False
-    only_makers: bool = False  # and hardly anything else tells them apart
-    left_over: float = 0.0  # weight of the words that the other title, description and brand do not have
-    right_over: float = 0.0
 
 
 def compare(a: Reading, b: Reading, weights_a: Sequence[float], weights_b: Sequence[float]) -> Comparison:
     """The weights are those of each title's words."""
     found = Comparison()
+    compare_facts(found, a, b)
+    if found.conflicts:
+        return found  # near twins end here, which is most of what is compared
     met_a, met_b = meet(a.words, b.words)
     _codes(found, a, b, weights_a, weights_b, met_a, met_b)
     found.left, found.left_said, found.left_over = _share(a.words, weights_a, met_a, b)
     found.right, found.right_said, found.right_over = _share(b.words, weights_b, met_b, a)
-    if a.amounts or b.amounts:
-        _amounts(found, a, b)
     _numbers(found, a, b, met_a, met_b)
     _qualified(found, a, b, met_a)
     _qualified(found, b, a, met_b)
-    if a.variants or b.variants:
-        _variants(found, a, b)
     if "accessory" in found.one_sided:
         _accessory(found, a, b)
     found.brands_apart = _brands_apart(a, b, met_a, met_b)
@@ -206,11 +167,8 @@ def _numbers(found: Comparison, a: Reading, b: Reading, met_a: Sequence[float], 
 
 
 def _bare(reading: Reading, met: Sequence[float], other: Sequence[Amount]) -> list[int]:
-    return [
-        k
-        for k, word in enumerate(reading.words)
-        if met[k] < 0.5 and len(word) < 5 and is_number(word) and not any(f"{x.value:g}" == word for x in other)
-    ]
+    stated = {f"{x.value:g}" for x in other} if other else ()
+    return [k for k in reading.numbers if met[k] < 0.5 and reading.words[k] not in stated]
 
 
 def _slot(left: Sequence[str], i: int, right: Sequence[str], j: int) -> str:
@@ -244,67 +202,6 @@ def _same_major(one: str, other: str) -> bool:
     return long.startswith(short + ".")
 
 
-def _variants(found: Comparison, a: Reading, b: Reading) -> None:
-    for kind in sorted(a.variants.keys() | b.variants.keys()):
-        left, right = a.variants.get(kind), b.variants.get(kind)
-        if left and right:
-            told = Difference(kind, " ".join(sorted(left)), " ".join(sorted(right)))
-            if not left & right or (kind in _SEVERAL and left - right and right - left):
-                (found.conflicts if kind in REFUSING else found.unlike).append(told)
-            else:
-                found.agreeing.append(told)
-            continue
-        said = (b.said_variants if left else a.said_variants).get(kind)
-        if not said or not said & (left or right or frozenset()):
-            found.one_sided.append(kind)
-
-
-def _amounts(found: Comparison, a: Reading, b: Reading) -> None:
-    left, right = by_dimension(a.amounts), by_dimension(b.amounts)
-    if ("storage" in left) != ("storage" in right):  # "64G" of a memory card is no mass
-        left, right = _grams_as_storage(left, right), _grams_as_storage(right, left)
-    measured = False  # both state the same mass or volume
-    for dimension in sorted(left.keys() | right.keys(), key=lambda d: (d == "count", d)):
-        ours, theirs = left.get(dimension), right.get(dimension)
-        if ours and theirs:
-            told = Difference(dimension, _told(ours), _told(theirs))
-            if _agree(ours, theirs):
-                found.agreeing.append(told)
-                measured = measured or dimension in ("mass", "volume")
-            else:
-                (found.conflicts if dimension in IDENTITY else found.unlike).append(told)
-            continue
-        stated = ours or theirs or []
-        said = b.said_amounts if ours else a.said_amounts
-        if any(x.dimension == dimension and same_amount(x, y) for x in said for y in stated):
-            continue
-        if dimension == "count" and _multipack(stated, measured):
-            found.conflicts.append(Difference("count", _told(ours or []) or "one", _told(theirs or []) or "one"))
-        elif dimension != "count" or any(x.value != 1 for x in stated):
-            found.one_sided.append(dimension)
-
-
-def _multipack(stated: Sequence[Amount], measured: bool) -> bool:
-    """Several of a thing that the other side has one of. "120 sheets" may be said of one by one side alone."""
-    return any(x.value > 1 and (measured or (x.unit == "pack" and x.value <= _LARGEST_PACK)) for x in stated)
-
-
-def _agree(ours: Sequence[Amount], theirs: Sequence[Amount]) -> bool:
-    """Whether one side's amounts are all among the other's: "2 kg (4 x 500 g)" is "2 kg", "12+512GB" not "12+256GB".
-    Counts may also come to the same: ten bags of five, fifty."""
-    if all(any(same_amount(x, y) for y in theirs) for x in ours):
-        return True
-    if all(any(same_amount(x, y) for y in ours) for x in theirs):
-        return True
-    if ours[0].dimension != "count":
-        return ours[0].dimension not in IDENTITY and any(same_amount(x, y) for x in ours for y in theirs)
-    return math.prod(x.base for x in ours) == math.prod(x.base for x in theirs)
-
-
-def _told(amounts: Sequence[Amount]) -> str:
-    return " ".join(dict.fromkeys(x.word for x in amounts))
-
-
 def _accessory(found: Comparison, a: Reading, b: Reading) -> None:
     """ "iPhone 13 case" says everything that "iPhone 13" says, and at its end that it is something else."""
     one, over = (a, found.right_over) if "accessory" in a.variants else (b, found.left_over)
@@ -315,20 +212,3 @@ def _accessory(found: Comparison, a: Reading, b: Reading) -> None:
     if ends and WORDS.get(ends[0], ("",))[0] == "accessory":
         names = " ".join(sorted(one.variants["accessory"]))
         found.conflicts.append(Difference("category", *((names, "none") if one is a else ("none", names))))
-
-
-def _grams_as_storage(one: dict[str, list[Amount]], other: dict[str, list[Amount]]) -> dict[str, list[Amount]]:
-    if "storage" not in other or "mass" not in one or "mass" in other:
-        return one
-    sizes = [x for x in one["mass"] if x.unit == "g" and x.value in _STORAGE_SIZES]
-    if not sizes:
-        return one
-    storage = [Amount("storage", "gb", x.value, x.value * 1e9) for x in sizes]
-    return {**one, "mass": [x for x in one["mass"] if x not in sizes] or [], "storage": storage}
-
-
-def by_dimension(amounts: Sequence[Amount]) -> dict[str, list[Amount]]:
-    found: dict[str, list[Amount]] = {}
-    for amount in amounts:
-        found.setdefault(amount.dimension, []).append(amount)
-    return found

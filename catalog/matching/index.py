@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.matching.comparing import Difference
+from catalog.matching.evidence import Difference
 from catalog.matching.features import Raw, Rows, Weights, cosines, rarest_first, raw, top
 from catalog.matching.pairing import Decision, decide
 from catalog.matching.reading import Offer, Reading, read_all

@@ -43,7 +43,8 @@ class Offer:
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What an offer says. `words` are those of the title in order, `said` those of the description that the title
-    does not have, `coded` the positions of models among `words` (see `is_code`, and short ones like "cs3")."""
+    does not have, `coded` the positions of models among `words` (see `is_code`, and short ones like "cs3"),
+    `numbers` those of bare numbers that may be a version, a year or a generation."""
 
     id: str
     vendors: frozenset[str]
@@ -53,6 +54,7 @@ class Reading:
     category: str | None
     words: tuple[str, ...]
     coded: tuple[int, ...]
+    numbers: tuple[int, ...]
     said: frozenset[str]
     amounts: tuple[Amount, ...]
     said_amounts: tuple[Amount, ...]
@@ -76,6 +78,7 @@ def read(offer: Offer) -> Reading:
         described = described[:_DESCRIBED]
         said_variants = variants(described) or _NONE
         said = frozenset(map(sys.intern, described)) - frozenset(words) - STOP
+    digits = any(map(_DIGIT, words))
     vendors = offer.vendors | {offer.vendor} if offer.vendor else offer.vendors
     return Reading(
         id=offer.id,
@@ -85,7 +88,8 @@ def read(offer: Offer) -> Reading:
         brand=brand,
         category=offer.category.strip().casefold() or None if offer.category else None,
         words=tuple(map(sys.intern, words)),
-        coded=_coded(words, amounts) if any(map(_DIGIT, words)) else (),
+        coded=_coded(words, amounts) if digits else (),
+        numbers=tuple(k for k, w in enumerate(words) if len(w) < 5 and is_number(w)) if digits else (),
         said=said,
         amounts=tuple(amounts),
         said_amounts=tuple(said_amounts),

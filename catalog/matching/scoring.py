@@ -12,7 +12,8 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.matching.comparing import Comparison, Difference, compare
+from catalog.matching.comparing import compare
+from catalog.matching.evidence import Comparison, Difference
 from catalog.matching.gtin import relation
 from catalog.matching.reading import Reading
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.matching import Index, Offer
-from catalog.matching.comparing import Difference
+from catalog.matching import Difference, Index, Offer
 
 ITEM = "4006381333931"
 PRODUCTS = [
