@@ -198,7 +198,7 @@ def market() -> list[Row]:
         at_least("proposals: precision of matches", precision, "%", 80, None, ""),
         at_least("proposals: recall of matches", recall, "%", 80, None, ""),
         at_least("proposals: F1 of matches", f1, "%", 80, None, ""),
-        at_least("products indexed", built, "products/s", 5000, None, "one process"),
+        at_least("products indexed", built, "products/s", 3000, None, "one process"),
         at_most("memory of 100,000 products with two titles each", memory, "MB", 400, None, ""),
     ]
 

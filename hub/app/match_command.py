@@ -4,6 +4,7 @@ vendors write them (any usual encoding, separator and header); results are plain
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import csv
 import os
@@ -161,7 +162,8 @@ async def _chunks(path: Path) -> AsyncIterator[bytes]:
 
 def _hashes(head: bytes) -> str | None:
     """`#` where the header is cut by it (no reader expects that of itself), else None: look and see."""
-    line = head.decode("utf-8-sig", "replace").lstrip().partition("\n")[0]
+    wide = head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    line = head.decode("utf-16" if wide else "utf-8-sig", "replace").lstrip().partition("\n")[0]
     names = {plain(cell.strip('" ')) for cell in line.split("#")}
     known = {name for spellings in COLUMNS.values() for name in spellings}
     return "#" if len(names & known) >= 2 else None
