@@ -296,6 +296,7 @@ async def unlist(tx: Tx, connection: ConnectionView, run_id: int, any_share: boo
         await store.refresh_products(tx, products)
         await changes.note(tx, products)
         await pricing.forget_listings(tx, [row["id"] for row in gone])
+    await stock.close_untold(tx, connection.id, run_id)
     await store.confirm_feed(tx, connection.id, run_id)
     await store.forget_run(tx, run_id)
     return len(gone), None

@@ -72,11 +72,13 @@ async def write(
         await _check_prices(tx, latest, listed)
         tx.emit(ListingsChanged(connection_id=connection.id, run_id=run_id, listing_ids=sorted(listed.written)))
     await note_market_prices(tx, connection, batch, listed)
-    if run_id is not None and batch.captured_at is not None and batch.size > len(batch.stock):
+    if run_id is not None and batch.captured_at is not None and batch.size:
         named = {row.vendor_sku for row in batch.bad if row.vendor_sku}  # refused, but there
         refused_ids = await store.listing_ids(tx, connection.id, named) if named else {}
         seen = [*listed.ids.values(), *same.values(), *refused_ids.values()]
-        await store.add_run_page(tx, run_id, seen, batch.captured_at)
+        told = [figure for figure in figures if figure.location or not batch.slots]
+        where = stock.once([figure.location for figure in told])
+        await store.add_run_page(tx, run_id, seen, batch.captured_at, [figure.listing_id for figure in told], where)
 
     created = len(listed.created_skus)
     updated = len(listed.changed_skus) - created

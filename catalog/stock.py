@@ -119,6 +119,19 @@ async def apply_vendor_reports(tx: Tx, vendor_id: int, reports: Sequence[StockRe
     return await _report(tx, ids, reports)
 
 
+async def close_untold(tx: Tx, connection_id: int, run_id: int) -> int:
+    """Take to zero what a complete run no longer told of: a location that a SKU has left, or that was closed, would
+    otherwise keep its last figure for ever. Returns how many rows of the shelf that were."""
+    rows = await store.untold_shelf(tx, connection_id, run_id)
+    figures = [
+        Figure(listing_id, location, 0 if counted else None, None if counted else Level.OUT.value, None, began)
+        for listing_id, location, counted, began in rows
+    ]
+    outcome = await apply_figures(tx, figures)
+    await settle(tx, outcome)
+    return len(rows)
+
+
 async def _report(tx: Tx, ids: Mapping[str, int], reports: Sequence[StockReport]) -> list[str]:
     results = [UNKNOWN_SKU] * len(reports)
     known = [i for i, report in enumerate(reports) if report.vendor_sku in ids]
@@ -194,18 +207,19 @@ def _columns(rows: Sequence[Figure]) -> tuple[Any, ...]:
     listing_ids, locations, on_hands, levels, versions, times = zip(*rows, strict=True)
     return (
         integers(listing_ids),
-        texts(_once(locations)),
+        texts(once(locations)),
         integers(on_hands),
         [_level(o, v) if o is None else None for o, v in zip(on_hands, levels, strict=True)]
         if None in on_hands
         else [],
         integers(versions if any(v is not None for v in versions) else ()),
-        _once(times),
+        once(times),
     )
 
 
-def _once(values: Sequence[Any]) -> Sequence[Any]:
-    return values[:1] if values.count(values[0]) == len(values) else values
+def once(values: Sequence[Any]) -> Sequence[Any]:
+    """The values, or the one that they all are."""
+    return values[:1] if values and values.count(values[0]) == len(values) else values
 
 
 def _level(on_hand: int | None, level: str | None) -> str:

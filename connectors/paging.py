@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import re
 import zlib
 from collections.abc import AsyncGenerator, Mapping
@@ -22,6 +23,7 @@ from connectors.paths import compile_path
 from connectors.signing import CHINA
 from hub.kernel.errors import Broken, Misconfigured
 
+RETURNS = 100  # times that a walk steps back because rows went away
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
 
 
@@ -45,9 +47,13 @@ class _State:
     seen: int  # rows done
     print_: str  # fingerprint of the page before
     since: str | None
+    total: int | None = None  # rows in all, as last announced
+    returns: int = 0  # how often the walk stepped back
 
     def cursor(self) -> Cursor:
         kept = {"position": self.position, "number": self.number, "seen": self.seen, "print": self.print_}
+        if self.total is not None:
+            kept |= {"total": self.total, "returns": self.returns}
         return {**kept, "since": self.since} if self.since else kept
 
 
@@ -65,6 +71,8 @@ async def walk(
         seen=int(since.get("seen", 0)),
         print_=str(since.get("print", "")),
         since=since.get("since"),
+        total=since.get("total"),
+        returns=int(since.get("returns", 0)),
     )
     if since.get("done"):
         yield PageOfRecords([], dict(since), datetime.fromisoformat(since["done"]), True, state.number)
@@ -95,6 +103,11 @@ async def walk(
             state.number += 1
             state.seen += len(records)
             following = _following(pages, answer, body, records, size, state) if pages else None
+            if (
+                pages is not None
+                and (back := _back(manifest, pages, _total(pages, answer, body), len(records), state)) is not None
+            ):
+                following = back
             last = following is None
             missing = None
             if pages is not None:
@@ -204,6 +217,27 @@ def _following(pages: Paginate, answer: Answer, body: Any, records: list[Any], s
         return number + 1 if more else None
     more = bool(records) and (state.seen < total if total is not None else len(records) >= size)
     return int(state.position) + len(records) if more else None
+
+
+def _back(manifest: Manifest, pages: Paginate, total: int | None, rows: int, state: _State) -> int | None:
+    """Where to step back to when there are fewer rows in all than a page ago, or None. What was deleted before this
+    place has moved as many rows behind our back, and the counts agree all the same."""
+    before, state.total = state.total, total
+    begin = pages.start if pages.page is not None else 0
+    if total is None or before is None or total >= before or pages.page is pages.offset or state.position <= begin:
+        return None
+    state.returns += 1
+    state.print_ = ""  # the same rows may come again now
+    if state.returns > RETURNS:
+        raise Broken(f"{manifest.id}: rows disappear faster than they can be read", code="rows_moving")
+    gone = before - total
+    if pages.offset is not None:
+        state.seen = max(0, int(state.position) - gone)
+        return state.seen
+    size = max(1, (state.seen - rows) // (int(state.position) - begin))  # as the pages before were
+    position = max(begin, int(state.position) - math.ceil(gone / size))
+    state.seen = (position - begin) * size
+    return position
 
 
 def _total(pages: Paginate, answer: Answer, body: Any) -> int | None:

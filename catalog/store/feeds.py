@@ -42,16 +42,48 @@ async def confirm_feed(tx: Tx, connection_id: int, run_id: int) -> None:
     )
 
 
-async def add_run_page(tx: Tx, run_id: int, listing_ids: Sequence[int], captured_at: datetime) -> None:
-    """Note which listings a batch of a run has seen."""
+async def add_run_page(
+    tx: Tx,
+    run_id: int,
+    listing_ids: Sequence[int],
+    captured_at: datetime,
+    shelf_ids: Sequence[int],
+    locations: Sequence[str],
+) -> None:
+    """Note which listings a batch of a run has seen, and which rows of the shelf it told of (`locations` as long as
+    `shelf_ids`, or one where all agree)."""
     await tx.run(
         """
-        INSERT INTO catalog_run_pages (run_id, page_no, listing_ids, captured_at)
-        SELECT $1, coalesce(max(page_no), 0) + 1, $2::text::bigint[], $3 FROM catalog_run_pages WHERE run_id = $1
+        INSERT INTO catalog_run_pages (run_id, page_no, listing_ids, captured_at, shelf_ids, shelf_locations)
+        SELECT $1, coalesce(max(page_no), 0) + 1, $2::text::bigint[], $3, $4::text::bigint[], $5::text[]
+        FROM catalog_run_pages WHERE run_id = $1
         """,
         run_id,
         integers(listing_ids),
         captured_at,
+        integers(shelf_ids),
+        locations,
+    )
+
+
+async def untold_shelf(tx: Tx, connection_id: int, run_id: int) -> list[asyncpg.Record]:
+    """Rows of the shelf that say there is stock although a run that told of their listing at other locations did not
+    name them: listing_id, location, counted, and when that run began. Slots are not meant: they end by themselves."""
+    return await tx.fetch(
+        """
+        WITH told AS MATERIALIZED (
+          SELECT s.id, coalesce(shelf_locations[s.n], shelf_locations[1]) AS location
+          FROM catalog_run_pages, unnest(shelf_ids) WITH ORDINALITY AS s(id, n) WHERE run_id = $2),
+        began AS (SELECT min(captured_at) AS at FROM catalog_run_pages WHERE run_id = $2)
+        SELECT s.listing_id, s.location, s.on_hand IS NOT NULL AS counted, began.at
+        FROM catalog_listings l JOIN catalog_stock s ON s.listing_id = l.id, began
+        WHERE l.connection_id = $1 AND l.active AND l.mode <> 'appointment' AND s.reported_at < began.at
+          AND CASE WHEN s.on_hand IS NULL THEN s.level <> 'out' ELSE s.on_hand > 0 END
+          AND l.id IN (SELECT id FROM told)
+          AND NOT EXISTS (SELECT 1 FROM told t WHERE t.id = s.listing_id AND t.location = s.location)
+        """,
+        connection_id,
+        run_id,
     )
 
 

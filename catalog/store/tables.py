@@ -222,6 +222,8 @@ run_pages = Table(
     Column("page_no", Integer, primary_key=True),
     Column("listing_ids", ARRAY(BigInteger), nullable=False),
     Column("captured_at", DateTime(timezone=True), nullable=False),  # of its first page: a resumed run keeps it
+    Column("shelf_ids", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),  # listings it told stock of
+    Column("shelf_locations", ARRAY(Text), nullable=False, server_default=text("'{}'")),  # where; once when all agree
 )
 
 # Search estimates the hits of a word from these statistics: the usual 100 would know a tenth of the words.

@@ -17,9 +17,9 @@ from connectors.mapping import Mapped, bad_row
 from connectors.medusa import shelf
 from connectors.medusa.orders import TakesOrders
 from connectors.medusa.talking import Market, amount, objects
-from connectors.medusa.walking import Stand, Walked, walk
 from connectors.paging import PageOfRecords, since_value
 from connectors.stockmap import StockMapper
+from connectors.walking import Stand, Walked, walk
 from hub.kernel.errors import Misconfigured
 from hub.kernel.turns import slices
 
@@ -220,7 +220,7 @@ class Adapter(PullsByManifest, TakesOrders):
         size = self.config["page_size"]
         if not 1 <= size <= 1000:
             raise Misconfigured("the setting 'page_size' must be between 1 and 1000", code="bad_config")
-        return walk(name, fetch, size, stand)
+        return walk(f"medusa: {name}", fetch, size, stand)
 
 
 def listed_price(row: Mapping[str, Any], market: Market) -> Decimal | None:

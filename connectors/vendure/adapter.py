@@ -19,7 +19,7 @@ from connectors.stockmap import StockMapper
 from connectors.vendure import documents, shelf
 from connectors.vendure.orders import TakesOrders
 from connectors.vendure.talking import listed, objects
-from connectors.vendure.walking import Stand, Walked, walk
+from connectors.walking import Stand, Walked, walk
 from hub.kernel.errors import Misconfigured
 from hub.kernel.turns import slices
 
@@ -195,7 +195,7 @@ class Adapter(PullsByManifest, TakesOrders):
             rows, total = listed(data, name)
             return rows, total, sent_at
 
-        return walk(name, fetch, size, stand)
+        return walk(f"vendure: {name}", fetch, size, stand, int)
 
     # Names ----------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import functools
 import ssl
 import time
 from collections.abc import AsyncIterator
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import aiohttp
 import httpx
@@ -15,6 +16,9 @@ from httpx_aiohttp import AiohttpTransport
 from hub.kernel.egress import EgressRefused, GuardedResolver, check_url
 from hub.kernel.errors import Broken, HubError, Misconfigured, Retry
 from hub.kernel.settings import settings
+
+
+_NO_COOKIES = DefaultCookiePolicy(allowed_domains=())
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
@@ -69,6 +73,7 @@ def client(
         )
     return httpx.AsyncClient(
         base_url=base_url,
+        cookies=CookieJar(_NO_COOKIES),  # what a vendor's server sets must not tie requests of two orders together
         timeout=httpx.Timeout(timeout_s),
         headers={"User-Agent": "supplyhub/0.1", **(headers or {})},
         auth=auth,

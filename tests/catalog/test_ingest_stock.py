@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from catalog import api, ingest
+from catalog import api, ingest, stock
 from catalog.batching import Buffer
+from catalog.stock import Figure
 from connectors import api as connectors
 from connectors.contracts import Page, StockFigure
 from connectors.declarative import stock_page
@@ -144,3 +145,44 @@ async def test_a_full_sweep_says_what_the_pulls_of_changes_had_missed(vendor: Ve
     await api.sync(c, kind="full")
     async with uow() as tx:
         assert await connectors.sweep_drift(tx) == {c: 6 + 1 + 2}, "six prices, one gone, two figures"
+
+
+def places(after: int, *told: tuple[str, str, int | Level]) -> list[Page]:
+    """Stock by location, all on one page."""
+    made = [
+        StockFigure(sku, None if isinstance(n, Level) else n, n if isinstance(n, Level) else None, place, None, None)
+        for sku, place, n in told
+    ]
+    return [stock_page(made, {"row": len(made)}, at(after), complete=True)]
+
+
+async def test_a_location_that_a_complete_pull_no_longer_names_is_empty(vendor: Vendor) -> None:
+    c = await connection()
+    vendor.pages[c] = silent(4)
+    told = [("A0", "EAST", 5), ("A0", "WEST", 7), ("A1", "WEST", Level.IN_STOCK), ("A1", "EAST", 1), ("A2", "WEST", 3)]
+    vendor.stock[c] = places(1, *told, ("A3", "WEST", 9), ("A3", "EAST", 9))
+    await api.sync(c, kind="full")
+    async with uow() as tx:
+        late = Figure(await listing("A3"), "WEST", 4, None, None, at(9))
+        await stock.settle(tx, await stock.apply_figures(tx, [late]))
+    vendor.pages[c] = pages([row(f"A{i}", on_hand=None) for i in range(4)], size=10, captured_at=at(2))
+    vendor.stock[c] = places(3, ("A0", "EAST", 5), ("A1", "EAST", 1), ("A3", "EAST", 9))
+    assert (await api.sync(c, kind="full")).complete
+    found = [(await shelf(await listing(sku), "WEST")) for sku in ("A0", "A1", "A2", "A3")]
+    assert [(row["on_hand"], row["level"]) for row in found] == [
+        (0, "out"), (None, "out"), (3, "in_stock"), (4, "in_stock")
+    ], "A2 was not spoken of at all; A3's figure is younger than the run"  # fmt: skip
+    async with uow() as tx:
+        assert await api.drift(tx) == []
+    vendor.stock[c] = places(12, *told)
+    await api.sync(c, kind="stock")
+    assert (await shelf(await listing("A0"), "WEST"))["on_hand"] == 7, "it is told of again"
+
+
+async def test_a_pull_of_stock_alone_empties_no_location(vendor: Vendor) -> None:
+    c = await connection()
+    vendor.pages[c], vendor.stock[c] = silent(1), places(1, ("A0", "EAST", 5), ("A0", "WEST", 7))
+    await api.sync(c, kind="full")
+    vendor.stock[c] = places(3, ("A0", "EAST", 2))
+    await api.sync(c, kind="stock")
+    assert (await shelf(await listing("A0"), "WEST"))["on_hand"] == 7

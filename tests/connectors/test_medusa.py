@@ -18,8 +18,8 @@ from connectors.kit_stage import reachable
 from connectors.medusa import talking
 from connectors.medusa.adapter import Adapter
 from connectors.medusa.sandbox import MedusaSandbox
-from connectors.medusa.walking import Stand, walk
 from connectors.sandbox_kit import Faults
+from connectors.walking import Stand, walk
 from hub.kernel import clock
 from hub.kernel.errors import Broken, Misconfigured
 

@@ -163,6 +163,7 @@ async def test_wrong_client_credentials_are_misconfigured() -> None:
 
 async def test_no_credential_shows_whatever_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "jitter", lambda *_: 0.0)
+
     def failing(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/oauth/token":
             raise httpx.ConnectError(f"no route to {request.url} with {request.content!r}")

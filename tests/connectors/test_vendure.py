@@ -19,7 +19,7 @@ from connectors.sandbox_kit import Faults
 from connectors.vendure import documents, shelf
 from connectors.vendure.adapter import Adapter
 from connectors.vendure.sandbox import VendureSandbox
-from connectors.vendure.walking import Stand, walk
+from connectors.walking import Stand, walk
 from hub.kernel import clock
 from hub.kernel.errors import Broken, Misconfigured
 
@@ -195,7 +195,7 @@ async def test_a_walk_whose_place_is_gone_begins_anew_and_never_ends_complete() 
     stand = Stand(skip=10, after="u-9", number=1)
     del rows[9]
     with pytest.raises(Broken) as caught:
-        [page async for page in walk("rows", fetch, 10, stand)]
+        [page async for page in walk("rows", fetch, 10, stand, int)]
     assert caught.value.code == "page_moved"
 
 

@@ -130,3 +130,18 @@ async def test_a_declared_or_real_oversize_is_cut_off(monkeypatch: pytest.Monkey
     with pytest.raises(Exception, match="larger than 4096 bytes"):
         await http.capped_body(response, 4096)
     assert len(await http.capped_body(httpx.Response(200, content=b"x" * 4096), 4096)) == 4096
+
+
+async def test_no_cookie_of_a_vendor_is_kept() -> None:
+    """A session cookie would make one session of what two orders do at the same time."""
+    sent: list[str | None] = []
+
+    def server(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers.get("Cookie"))
+        return httpx.Response(200, headers={"Set-Cookie": "session=1; Path=/"})
+
+    async with http.client(transport=httpx.MockTransport(server)) as client:
+        await client.get("https://shop.example/a")
+        await client.get("https://shop.example/b")
+        await client.get("https://shop.example/c", headers={"Cookie": "session=of-our-own"})
+    assert sent == [None, None, "session=of-our-own"]

@@ -40,6 +40,9 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("external_id IS NOT NULL"),
     )
+    for name, kind in (("shelf_ids", sa.BigInteger()), ("shelf_locations", sa.Text())):
+        empty = sa.text("'{}'")
+        op.add_column("catalog_run_pages", sa.Column(name, sa.ARRAY(kind), server_default=empty, nullable=False))
     op.add_column("quarantine", sa.Column("outcome", sa.Text(), nullable=True))
     op.add_column("quarantine", sa.Column("note", sa.Text(), nullable=True))
     op.create_table(
@@ -73,5 +76,7 @@ def downgrade() -> None:
     _check("sync_runs", "ck_sync_runs_kind", "kind IN ('full', 'incremental')")
     op.drop_column("quarantine", "note")
     op.drop_column("quarantine", "outcome")
+    op.drop_column("catalog_run_pages", "shelf_locations")
+    op.drop_column("catalog_run_pages", "shelf_ids")
     op.drop_column("sync_runs", "stock_changed")
     op.drop_column("sync_runs", "stock_seen")

@@ -1,5 +1,6 @@
-"""Walking a list of Vendure's that only knows `skip` and `take`, in the order of ids, without losing a row: each page
-begins with the last row of the page before. If that row stands elsewhere now, because rows before it were deleted, the
+"""Walking a list that only knows `skip` and `take`, in the order of ids, without losing a row: an offset alone hides a
+row for each one deleted before it, and the count agrees all the same. So each page begins with the last row of the page
+before. If that row stands elsewhere now, because rows before it were deleted, the
 walk goes back to where it left off. The same place can be taken up later from a cursor."""
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from hub.kernel.errors import Broken
 
 Fetch = Callable[[int, int], Awaitable[tuple[list[dict[str, Any]], int, datetime]]]
 """(skip, take) -> rows, how many there are in all, when they were asked for."""
+Rank = Callable[[str], Any]
 
 
 @dataclass(slots=True)
@@ -44,17 +46,19 @@ class Walked:
     last: bool
 
 
-async def walk(what: str, fetch: Fetch, size: int, stand: Stand) -> AsyncGenerator[Walked, None]:
-    """The pages after `stand`, which moves along. Raises Broken for a page that comes again, for rows that are
-    missing, and when the place to go on from cannot be found any more."""
+async def walk(what: str, fetch: Fetch, size: int, stand: Stand, order: Rank = str) -> AsyncGenerator[Walked, None]:
+    """The pages after `stand`, which moves along. `what` names the vendor and its rows in errors ("vendure:
+    products"). `order` says how the vendor sorts ids (`int` for ids that are numbers, `str` for those that sort as
+    text). Raises Broken for a page that comes again, for rows that are missing, and when the place to go on from
+    cannot be found any more."""
     while True:
-        rows, total, sent_at, skip, begin = await _page(what, fetch, size + 1, stand)
+        rows, total, sent_at, skip, begin = await _page(what, fetch, size + 1, stand, order)
         last = len(rows) <= size
         if last and skip + len(rows) < total:
-            raise Broken(f"vendure announced {total} {what} and sent {skip + len(rows)}", code="rows_missing")
+            raise Broken(f"{what}: {total} were announced and {skip + len(rows)} sent", code="rows_missing")
         fresh = rows[begin:]
         if not fresh and not last:
-            raise Broken(f"vendure sent the same page of {what} again", code="page_repeated")
+            raise Broken(f"{what}: the same page was sent again", code="page_repeated")
         if fresh:
             stand.skip, stand.after = skip + len(rows), _id(what, rows[-1])
         stand.number += 1
@@ -64,37 +68,38 @@ async def walk(what: str, fetch: Fetch, size: int, stand: Stand) -> AsyncGenerat
 
 
 async def _page(
-    what: str, fetch: Fetch, take: int, stand: Stand
+    what: str, fetch: Fetch, take: int, stand: Stand, order: Rank
 ) -> tuple[list[dict[str, Any]], int, datetime, int, int]:
     skip = max(0, stand.skip - 1) if stand.after is not None else 0
     back = max(1, take // 2)
     while True:
         rows, total, sent_at = await fetch(skip, take)
         ids = [_id(what, row) for row in rows]
-        begin = _after(ids, stand.after, skip == 0)
+        begin = _after(ids, stand.after, skip == 0, order)
         if begin is not None:
             return rows, total, sent_at, skip, begin
         if skip == 0:
-            raise Broken(f"vendure's list of {what} has changed; the walk must begin anew", code="page_moved")
+            raise Broken(f"{what}: the list has changed; the walk must begin anew", code="page_moved")
         skip, back = max(0, skip - back), min(2 * back, max(1, take - 1))
 
 
-def _after(ids: list[str], last: str | None, from_start: bool) -> int | None:
+def _after(ids: list[str], last: str | None, from_start: bool, order: Rank) -> int | None:
     """Where the rows after `last` begin, or None when these do not show it."""
     if last is None:
         return 0
     if last in ids:
         return ids.index(last) + 1
-    numbers = [int(each) for each in ids if each.isascii() and each.isdigit()]
-    if not (last.isascii() and last.isdigit()) or len(numbers) < len(ids) or numbers != sorted(numbers):
+    try:
+        here, ranks = order(last), [order(each) for each in ids]
+    except ValueError:
         return None
-    if not from_start and not (numbers and numbers[0] < int(last)):
+    if ranks != sorted(ranks) or not (from_start or (ranks and ranks[0] < here)):
         return None
-    return sum(number < int(last) for number in numbers)
+    return sum(1 for rank in ranks if rank < here)
 
 
 def _id(what: str, row: dict[str, Any]) -> str:
     found = row.get("id")
     if not isinstance(found, str | int) or found == "":
-        raise Broken(f"vendure sent one of its {what} without an id", code="bad_shape")
+        raise Broken(f"{what}: a row was sent without an id", code="bad_shape")
     return str(found)
