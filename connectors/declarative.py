@@ -86,12 +86,16 @@ class PullsByManifest(Adapter):
                     BadRow(reason=f"only a part of this record was kept; pull again ({error})"[:300], raw=raw)
                 )
                 continue
+            if isinstance(record, BadRow):
+                results.append(record)
+                continue
             mapped = self.mapper.page([record])
             results.append(mapped.listings[0] if mapped.listings else mapped.bad[0])
         return results
 
     def again(self, record: Any) -> Any:
-        """A kept record as the map wants it. Override where `expand` adds to records what the map reads."""
+        """A kept record as the map wants it, or a BadRow when it still cannot be used. Override where `expand` adds to
+        records what the map reads, or sets rows aside."""
         return record
 
     async def expand(self, got: PageOfRecords, bad: list[BadRow]) -> Sequence[Any]:

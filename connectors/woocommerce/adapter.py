@@ -27,6 +27,7 @@ _ELSEWHERE = {
 }
 _UNSORTED = frozenset({"uncategorized", "未分类"})
 _SCALAR = (str, int)
+_BY_SETTINGS = frozenset({"_meta", "_brand", "_kind", "_mode"})
 _SALE_DATES = (("sale_from", "date_on_sale_from_gmt"), ("sale_to", "date_on_sale_to_gmt"))
 
 
@@ -69,6 +70,14 @@ class Adapter(PullsByManifest, ReceivesByManifest, TakesOrders, SweepsStock):
     def _offer(self, record: dict[str, Any], ready: list[Any], bad: list[BadRow]) -> None:
         """Into `ready` what can be listed, into `bad` what is on sale and cannot. What is neither on sale nor priced is
         left out: nobody has finished it."""
+        refusal = self._refusal(record)
+        if refusal is None:
+            ready.append(record)
+        elif record["_published"]:
+            bad.append(refusal)
+
+    def _refusal(self, record: Mapping[str, Any]) -> BadRow | None:
+        """Why a prepared record cannot be listed, if it cannot."""
         price, open_ = str(record.get("price") or ""), record.get("_open")
         why, pointer = "", "/price"
         if not price:
@@ -77,10 +86,19 @@ class Adapter(PullsByManifest, ReceivesByManifest, TakesOrders, SweepsStock):
             why = "the price is nothing: a gift, a sample, or a price that a plugin makes up elsewhere"
         elif open_ and record["_published"] and self.config["open_choice"] == "refuse":
             why, pointer = f"the variation leaves {', '.join(open_)} open; an order could not say which", "/attributes"
-        if not why:
-            ready.append(record)
-        elif record["_published"]:
-            bad.append(bad_row(_brief(record), why, pointer, self.mapper.sku(record)))
+        return bad_row(record, why, pointer, self.mapper.sku(record)) if why else None
+
+    def again(self, record: Any) -> Any:
+        """A kept record, prepared by the settings of now. A variation was given its parent's attributes, so what it
+        chose of them is known only from what was prepared before."""
+        if not isinstance(record, dict) or "_published" not in record:
+            return record
+        kept = {name: value for name, value in record.items() if name not in _BY_SETTINGS}
+        before = kept.pop("_attributes", {})
+        prepared = self.prepared(kept, kept.get("_ref"))
+        if "_open" in kept:
+            prepared["_attributes"] = {**prepared.get("_attributes", {}), **before}
+        return self._refusal(prepared) or prepared
 
     def variation(self, parent: Mapping[str, Any], one: dict[str, Any]) -> dict[str, Any]:
         """A variation as a record of its own: it inherits what its parent says and it does not. An attribute that it

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from connectors.contracts import ReceiptStatus
+from connectors.contracts import BadRow, ListingIn, ReceiptStatus
 from hub.kernel import clock
 from tests.connectors.test_woocommerce import po, pull, shop
 
@@ -62,6 +62,22 @@ async def test_a_variation_that_leaves_a_choice_open_can_be_refused() -> None:
         [page] = await pull(connector())
     reasons = {bad.vendor_sku: bad.reason for bad in page.bad}
     assert "尺码" in reasons["TEE-R"] and [x.vendor_sku for x in page.listings] == ["TEE-B-L", "TEE-OFF"]
+
+
+async def test_what_was_refused_is_read_again_by_the_settings_of_now() -> None:
+    mended = {"open_choice": "list", "brand_attributes": "厂牌", "kind": "experience"}
+    shirt = {**SHIRT, "attributes": [*SHIRT["attributes"], {"id": 0, "name": "厂牌", "options": ["松柏"]}]}
+    gift = {"sku": "GIFT", "name": "赠品", "price": "0"}
+    async with shop([shirt, gift], open_choice="refuse") as (_, connector):
+        [page] = await pull(connector())
+        refused = {str(bad.vendor_sku): bad for bad in page.bad}
+        adapter = connector()
+        adapter.config = {**adapter.config, **mended}
+        results = adapter.remap([refused[sku].raw for sku in ("TEE-R", "TEE-ASK", "GIFT")])
+    assert isinstance(results[0], ListingIn) and not isinstance(results[1], ListingIn)
+    assert (results[0].vendor_sku, results[0].brand, results[0].kind.value) == ("TEE-R", "松柏", "experience")
+    assert results[0].attributes["颜色"] == "红" and results[0].family_id
+    assert [result.pointer for result in results[1:] if isinstance(result, BadRow)] == ["/price", "/price"]
 
 
 async def test_a_parents_draft_takes_its_variations_off_sale() -> None:
