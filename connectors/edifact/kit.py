@@ -12,7 +12,7 @@ from connectors.base import Adapter as AnyAdapter
 from connectors.contracts import PurchaseOrder
 from connectors.edi.models import Answer, Fact, LineOutcome, Notice, Verdict
 from connectors.edifact.adapter import Adapter
-from connectors.edifact.sandbox import INBOX, OUTBOX, THEM, US, EdifactSandbox
+from connectors.edifact.sandbox import INBOX, OUTBOX, THEM, UNSOLD, US, EdifactSandbox
 from connectors.kit import FixtureCheck, SystemKit, example_order
 from connectors.sandbox_kit import Faults, Sandbox
 
@@ -36,6 +36,9 @@ class Kit(SystemKit):
 
     def purchase_order(self) -> PurchaseOrder:
         return example_order(NUMBER, [("M-1", 3, "12.50"), ("M-2", 1, "12.50")])
+
+    def refused_order(self) -> PurchaseOrder:
+        return example_order("POKITKITKITKITKITKIT02", [(UNSOLD, 1, "12.50")])
 
     def orders_at_vendor(self, sandbox: Sandbox, key: str) -> int:
         assert isinstance(sandbox, EdifactSandbox)

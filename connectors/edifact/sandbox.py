@@ -12,6 +12,7 @@ from connectors.mailbox_sandbox import SftpSandbox
 from connectors.sandbox_kit import Faults
 from hub.kernel import clock
 
+UNSOLD = "M-404"  # it refuses orders for this article
 US, THEM = "6900000000014", "4012345000016"
 INBOX, OUTBOX = "from_partner", "to_partner"
 _ENDS = re.compile(r"(?<!\?)'")
@@ -100,7 +101,8 @@ class EdifactSandbox(SftpSandbox):
             body += ["UCM+1+ORDERS:D:96A:UN:EAN008+4+13", "UCS+9", "UCD+13+2"]
         self.leave(f"contrl_{number}.edi", [body])
         if self.answer != "unreadable":
-            self.respond(number, self.answer)
+            unsold = any(line["article"] == UNSOLD for line in self.lines(number))
+            self.respond(number, "reject" if unsold else self.answer)
 
     def respond(self, number: str, answer: str) -> None:
         """Leave an ORDRSP for an order."""

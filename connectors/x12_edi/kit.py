@@ -14,7 +14,7 @@ from connectors.edi.models import Answer, Fact, Invoice, LineOutcome, Notice, Ve
 from connectors.kit import FixtureCheck, SystemKit, example_order
 from connectors.sandbox_kit import Faults, Sandbox
 from connectors.x12_edi.adapter import Adapter
-from connectors.x12_edi.sandbox import INBOX, OUTBOX, THEM, US, X12Sandbox
+from connectors.x12_edi.sandbox import INBOX, OUTBOX, THEM, UNSOLD, US, X12Sandbox
 
 NUMBER = "POKITKITKITKITKITKIT01"
 
@@ -35,6 +35,9 @@ class Kit(SystemKit):
 
     def purchase_order(self) -> PurchaseOrder:
         return example_order(NUMBER, [("70001", 3, "4.85"), ("70002", 1, "4.85")], currency="USD")
+
+    def refused_order(self) -> PurchaseOrder:
+        return example_order("POKITKITKITKITKITKIT02", [(UNSOLD, 1, "4.85")], currency="USD")
 
     def orders_at_vendor(self, sandbox: Sandbox, key: str) -> int:
         assert isinstance(sandbox, X12Sandbox)

@@ -12,6 +12,7 @@ from connectors.mailbox_sandbox import SftpSandbox
 from connectors.sandbox_kit import Faults
 from hub.kernel import clock
 
+UNSOLD = "70404"  # it refuses orders for this article
 US, THEM = "SUPPLYHUB", "MEDWHOLESALE"
 INBOX, OUTBOX = "from_partner", "to_partner"
 
@@ -87,6 +88,7 @@ class X12Sandbox(SftpSandbox):
     def _ordered(self, segments: list[list[str]], control: str) -> None:
         [number] = [s[3] for s in segments if s[0] == "BEG"]
         assert number not in self.orders, "the same order came twice"
+        unsold = any(s[0] == "PO1" and s[7] == UNSOLD for s in segments)
         if self.answer == "unreadable":
             self.refused.add(number)
         self.orders[number] = segments
@@ -98,7 +100,7 @@ class X12Sandbox(SftpSandbox):
             f"997_{number}.edi", "FA", [["997", f"AK1*PO*{int(control)}", "AK2*850*0001", *refusal, f"AK9*{counts}"]]
         )
         if self.answer != "unreadable":
-            self.acknowledge(number, self.answer)
+            self.acknowledge(number, "reject" if unsold else self.answer)
 
     def acknowledge(self, number: str, answer: str) -> None:
         """Leave an 855 for an order."""
