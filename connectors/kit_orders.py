@@ -42,8 +42,8 @@ async def a_lost_answer_never_buys_twice(kit: SystemKit) -> None:
 
 @promise(Capability.PLACES_ORDERS)
 async def a_refusal_is_an_answer(kit: SystemKit) -> None:
-    """A refused order is a receipt with a reason, at once or when asked for by our key, is sent at most once, and leaves
-    no living order behind."""
+    """A refused order is a receipt with a reason, at once or when asked for by our key, is sent at most once, and
+    leaves no living order behind."""
     order = kit.refused_order()
     async with playing(kit) as (sandbox, adapter):
         receipt = await _placing(adapter).place(order, key=order.number)

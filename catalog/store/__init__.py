@@ -16,7 +16,15 @@ from catalog.store.bulk import (
     upsert_staged_listings,
     vendor_listing_ids,
 )
-from catalog.store.feeds import add_run_page, confirm_feed, count_unseen, forget_run, put_feed, unlist_unseen, untold_shelf
+from catalog.store.feeds import (
+    add_run_page,
+    confirm_feed,
+    count_unseen,
+    forget_run,
+    put_feed,
+    unlist_unseen,
+    untold_shelf,
+)
 from catalog.store.identities import identity_rows, known_identities, settle_identities
 from catalog.store.products import (
     add_changes,
@@ -88,8 +96,8 @@ __all__ = [
     "stage",
     "stock",
     "unlist_unseen",
-    "untold_shelf",
     "unsequenced_changes",
+    "untold_shelf",
     "upsert_staged_listings",
     "vendor_listing_ids",
 ]

@@ -4,7 +4,6 @@ the largest number that can be written. README.md says what this was verified ag
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
@@ -16,17 +15,17 @@ from connectors.answers import Answer
 from connectors.base import Known
 from connectors.calling import Caller
 from connectors.contracts import BadRow, Cursor, Page
-from connectors.declarative import PullsByManifest
 from connectors.eleme_retail.items import Refused, sellable
 from connectors.jsonio import text_of
 from connectors.manifest import Manifest
 from connectors.mapping import bad_row
 from connectors.paging import PageOfRecords
 from connectors.pieces import FromConfig, SecretRef
-from hub.kernel.errors import Broken, Misconfigured
+from connectors.repeats import NoticesRepeats
+from hub.kernel.errors import Misconfigured
 
 
-class Adapter(PullsByManifest):
+class Adapter(NoticesRepeats):
     """One shop."""
 
     def __init__(
@@ -42,31 +41,18 @@ class Adapter(PullsByManifest):
         manifest = agreed(manifest, config, secrets)
         super().__init__(manifest, config, secrets, http, connection_id=connection_id, known=known)
         self.call = Commands(self.manifest, self.config, self.secrets, http, connection_id)
-        # Of the pull under way:
-        self._owners: dict[str, str] = {}  # SKU -> the item that came with it
-        self._rows: set[str] = set()
-        self._twice = 0  # rows that came a second time
-        self._pages: list[str] = []  # fingerprints: the answers themselves differ by ticket and time
 
     async def pull(self, since: Cursor | None) -> AsyncGenerator[Page, None]:
-        """As the manifest says. A row that comes twice stands where another should: the pull is then not complete."""
+        """As the manifest says, of the shop that the settings name."""
         if not self.config["shop_id"] and not self.config["platform_shop_id"]:
             raise Misconfigured("eleme_retail needs the setting 'shop_id' or 'platform_shop_id'", code="bad_config")
-        self._owners, self._rows = {}, set()
-        self._pages, self._twice = list((since or {}).get("pages", ())), int((since or {}).get("twice", 0))
         async with contextlib.aclosing(super().pull(since)) as pages:
             async for page in pages:
-                if page.complete and self._twice:
-                    yield page.model_copy(update={"complete": False, "cursor": {}})
-                    raise Broken(
-                        f"{self.manifest.id} sent {self._twice} rows twice: as many may be missing", code="rows_missing"
-                    )
-                own = {"pages": list(self._pages), "twice": self._twice}
-                yield page.model_copy(update={"cursor": {**(page.cursor or {}), **own}})
+                yield page
 
     async def expand(self, got: PageOfRecords, bad: list[BadRow]) -> Sequence[Any]:
         """One record for each thing that can be bought."""
-        self._note([identity(record) for record in got.records])
+        self.note([identity(record) for record in got.records])
         ready: list[Any] = []
         shop = str(self.config["shop_id"] or self.config["platform_shop_id"])
         for record in got.records:
@@ -76,23 +62,12 @@ class Adapter(PullsByManifest):
             for one in sellable(record):
                 if isinstance(one, Refused):
                     bad.append(bad_row(record, one.reason, one.pointer, one.sku))
-                elif self._owners.setdefault(one["_sku"], one["_id"] or "") != (one["_id"] or ""):
-                    reason = f"the shop gave the code {one['_sku'][:80]!r} to item {self._owners[one['_sku']]} already"
+                elif first := self.taken(one["_sku"], one["_id"] or ""):
+                    reason = f"the shop gave the code {one['_sku'][:80]!r} to item {first} already"
                     bad.append(bad_row(record, reason, "/custom_sku_id", one["_sku"]))
                 else:
                     ready.append({**one, "_shop": shop})
         return ready
-
-    def _note(self, rows: list[str]) -> None:
-        """Remember a page's rows; raises Broken when these very rows were a page before, also before a resumption."""
-        if not rows:
-            return
-        print_ = hashlib.blake2b("\n".join(sorted(rows)).encode(), digest_size=8).hexdigest()
-        if print_ in self._pages:
-            raise Broken(f"{self.manifest.id} sent a page again for page {len(self._pages) + 1}", code="page_repeated")
-        self._pages.append(print_)
-        self._twice += len(rows) - len(set(rows) - self._rows)
-        self._rows |= set(rows)
 
 
 class Commands(Caller):

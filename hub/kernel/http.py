@@ -17,7 +17,6 @@ from hub.kernel.egress import EgressRefused, GuardedResolver, check_url
 from hub.kernel.errors import Broken, HubError, Misconfigured, Retry
 from hub.kernel.settings import settings
 
-
 _NO_COOKIES = DefaultCookiePolicy(allowed_domains=())
 
 
