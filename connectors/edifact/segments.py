@@ -5,6 +5,7 @@ with release characters are taken apart by pydifact, the plain ones here, which 
 from __future__ import annotations
 
 import codecs
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +23,34 @@ LONGEST = 64 * 1024
 HEADER = 1024
 _SPACE = b" \t\r\n\x1a\x00"
 _BOM = b"\xef\xbb\xbf"
+_TERMINAL_SPACE = b"\r\n\t\x00\x1a"  # a blank that is released is text
 _TAG = re.compile(r"[A-Z]{3}")
+_KNOWN = frozenset(
+    [
+        "LIN",
+        "PIA",
+        "IMD",
+        "MEA",
+        "QTY",
+        "ALI",
+        "DTM",
+        "MOA",
+        "PRI",
+        "PAC",
+        "RFF",
+        "LOC",
+        "INV",
+        "UNH",
+        "UNT",
+        "NAD",
+        "FTX",
+        "GIN",
+        "CUX",
+        "TAX",
+        "STS",
+        "BGM",
+    ]
+)
 # What a syntax identifier says about the bytes. A and B allow letters of ASCII alone; what else comes is read as UTF-8.
 CHARSETS = {
     "UNOA": "utf-8", "UNOB": "utf-8", "UNOC": "latin-1", "UNOD": "iso8859-2", "UNOE": "iso8859-5", "UNOF": "iso8859-7",
@@ -31,13 +59,17 @@ CHARSETS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Separators:
     component: str = ":"
     element: str = "+"
     decimal: str = "."
     release: str = "?"
     segment: str = "'"
+
+    @functools.cached_property
+    def release_byte(self) -> bytes:
+        return self.release.encode("latin-1")
 
 
 @dataclass(slots=True)
@@ -163,7 +195,7 @@ def _split(data: bytes, end: bytes, release: bytes) -> tuple[list[bytes], bytes]
 
 
 def _segment(raw: bytes, of: Separators, charset: str) -> Segment | None:
-    raw = raw.strip(b"\r\n\t\x00\x1a") if raw[-1:] == of.release.encode("latin-1") else raw.strip(_SPACE)
+    raw = raw.strip(_TERMINAL_SPACE) if raw[-1:] == of.release_byte else raw.strip(_SPACE)
     if not raw:
         return None
     try:
@@ -172,15 +204,22 @@ def _segment(raw: bytes, of: Separators, charset: str) -> Segment | None:
         text = raw.decode("latin-1")
     except LookupError:
         raise Malformed(f"{charset[:20]!r} is no known encoding", code="bad_charset") from None
-    text = text.replace("\r", "").replace("\n", "") if of.segment != "\n" else text
-    if of.release != " " and of.release in text:
-        tag, *elements = _released(text, of)
+    if (b"\n" in raw or b"\r" in raw) and of.segment != "\n":
+        text = text.replace("\r", "").replace("\n", "")
+    if of.release in text and of.release != " ":
+        head, *elements = _released(text, of)
+        tag = head[0] if head else ""
     else:
-        first, *others = text.split(of.element)
-        tag, elements = first.split(of.component), [element.split(of.component) for element in others]
-    if not tag or not _TAG.fullmatch(tag[0].strip()):
-        raise Malformed(f"{text[:20]!r} is no segment", code="bad_segment")
-    return Segment(tag[0].strip(), elements)
+        tag, *others = text.split(of.element)
+        component = of.component
+        elements = [other.split(component) if component in other else [other] for other in others]
+        if component in tag:
+            tag = tag.partition(component)[0]
+    if tag not in _KNOWN:
+        tag = tag.strip()
+        if not _TAG.fullmatch(tag):
+            raise Malformed(f"{text[:20]!r} is no segment", code="bad_segment")
+    return Segment(tag, elements)
 
 
 def _released(text: str, of: Separators) -> list[list[str]]:
