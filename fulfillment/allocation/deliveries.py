@@ -17,19 +17,29 @@ from fulfillment.allocation.tables import Ints, Mask
 _REST = -1  # the claim that holds what stays in the nodes
 _CHOICE = 40  # claims that one exchange chooses from, on each side
 _BITS = 1 << 20  # largest sum that is searched
+_ROUNDS = 5
+_STEPS = 12_000  # of exhaustive search for one item
 _SMALL = 14  # claims of a piece that is searched exhaustively
 
 
 def gathered(network: Network, flow: Ints, price: Ints, usable: Mask, warehouse: Ints) -> Ints:
     """The flow with fewer split claims."""
-    split = np.flatnonzero(np.bincount(network.edge_claim[flow > 0], minlength=len(network.claim_row)) > 1)
-    if not len(split):
+    if not len(_split(network, flow)):
         return flow
-    routes = _Routes(network, flow, price, usable)
-    routes.break_cycles(split.tolist())
-    routes.make_whole(split.tolist(), warehouse.tolist())
-    routes.search(warehouse.tolist())
+    routes, places = _Routes(network, flow, price, usable), warehouse.tolist()
+    routes.break_cycles()
+    for _ in range(_ROUNDS):  # what an exchange leaves over may close another cycle
+        if not routes.make_whole(places):
+            break
+        routes.break_cycles()
+    routes.search(places)
+    routes.break_cycles()
     return routes.flow
+
+
+def _split(network: Network, flow: Ints) -> Ints:
+    """The claims that are served by several nodes."""
+    return np.flatnonzero(np.bincount(network.edge_claim[flow > 0], minlength=len(network.claim_row)) > 1)
 
 
 class _Routes:
@@ -49,8 +59,9 @@ class _Routes:
             (claim, node): edge for claim, node, edge in zip(claims, nodes, self._tight.tolist(), strict=True)
         }
 
-    def break_cycles(self, split: list[int]) -> None:
+    def break_cycles(self) -> None:
         """Shift packs around every cycle of split claims until one edge of it carries nothing."""
+        split = _split(self._network, self.flow).tolist()
         parts = self._parts(split)
         near: dict[tuple[str, int], set[tuple[str, int]]] = {}
 
@@ -88,12 +99,13 @@ class _Routes:
         for edge in ways[1 - down]:
             self._add(*edge, amount)
 
-    def make_whole(self, split: list[int], warehouse: list[int]) -> None:
-        """Make split claims whole where room elsewhere or an exchange of whole claims allows it."""
-        homes = self._homes()
-        for claim in split:
+    def make_whole(self, warehouse: list[int]) -> bool:
+        """Make split claims whole where room elsewhere or an exchange of whole claims allows it; whether any was."""
+        homes, changed = self._homes(), False
+        for claim in _split(self._network, self.flow).tolist():
             while self._gather(claim, warehouse, homes):
-                pass
+                changed = True
+        return changed
 
     def _gather(self, claim: int, warehouse: list[int], homes: Ints) -> bool:
         """Serve a claim from fewer nodes; False when it is whole or when nothing helps."""
@@ -101,14 +113,8 @@ class _Routes:
         parts = {node: amount for node in near if (amount := self._amount(claim, node))}
         if len({warehouse[node] for node in parts}) < 2:
             return False
-        if all(self._loose[node] for node in parts):
-            size = sum(parts.values())
-            for node in near:
-                if self._loose[node] and self._left[node] + parts.get(node, 0) >= size:
-                    for giver in parts:
-                        if giver != node:
-                            self._move(claim, giver, node, parts[giver])
-                    return True
+        if self._regroup(claim, near, parts, warehouse):
+            return True
         return any(
             self._shift(claim, giver, taker, homes)
             for giver in sorted(parts, key=lambda node: (parts[node], node))
@@ -116,10 +122,36 @@ class _Routes:
             if taker != giver
         )
 
+    def _regroup(self, claim: int, near: list[int], parts: dict[int, int], warehouse: list[int]) -> bool:
+        """Serve what may be served by any node with room from the warehouses with the most room; False when those are
+        not fewer than now."""
+        rooms = {node: int(self._left[node]) + parts.get(node, 0) for node in near if self._loose[node]}
+        kept = {warehouse[node] for node in parts if node not in rooms}
+        places: dict[int, int] = {}
+        for node, room in rooms.items():
+            places[warehouse[node]] = places.get(warehouse[node], 0) + room
+        size = need = sum(amount for node, amount in parts.items() if node in rooms)
+        chosen: dict[int, int] = {}
+        used = set(kept)
+        for place in sorted(places, key=lambda place: (place not in kept, -places[place], place)):
+            for node in [node for node in rooms if warehouse[node] == place]:
+                if amount := min(need, rooms[node]):
+                    chosen[node] = amount
+                    need -= amount
+                    used.add(place)
+        if not size or need or len(used) >= len({warehouse[node] for node in parts}):
+            return False
+        for node in rooms:
+            change = chosen.get(node, 0) - parts.get(node, 0)
+            if change:
+                self._add(claim, node, change)
+                self._add(_REST, node, -change)
+        return True
+
     def search(self, warehouse: list[int]) -> None:
         """Find the fewest deliveries of every small piece of the cheapest edges that still has a split claim."""
         network = self._network
-        split = np.flatnonzero(self._homes() < 0)
+        split = _split(network, self.flow)
         if not len(split):
             return
         claims, nodes = network.edge_claim[self._tight], network.edge_node[self._tight]
@@ -130,18 +162,20 @@ class _Routes:
             near.setdefault(claim, []).append(node)
             users.setdefault(node, []).append(claim)
         seen: set[int] = set()
+        steps = _STEPS
         for start in split.tolist():
             if start in near and start not in seen:
                 group = _component(start, near, users)
                 if len(group) <= _SMALL:
-                    self._search(sorted(group), near, warehouse)
+                    steps -= self._search(sorted(group), near, warehouse, steps)
                 seen |= group
 
-    def _search(self, group: list[int], near: dict[int, list[int]], warehouse: list[int]) -> None:
+    def _search(self, group: list[int], near: dict[int, list[int]], warehouse: list[int], steps: int) -> int:
+        """Search one piece; returns the steps taken."""
         nodes = sorted({node for claim in group for node in near[claim]})
         loose = sum(bool(self._loose[node]) for node in nodes)
         if sum(len(near[claim]) for claim in group) + loose < len(group) + len(nodes) + (loose > 0):
-            return  # no cycle, so no choice
+            return 0  # no cycle, so no choice
         now = {
             (claim, node): amount for claim in group for node in near[claim] if (amount := self._amount(claim, node))
         }
@@ -149,7 +183,7 @@ class _Routes:
         spare = {node: int(self._left[node]) if self._loose[node] else 0 for node in nodes}
         sizes = {claim: sum(now.get((claim, node), 0) for node in near[claim]) for claim in group}
         piece = Piece(sizes, near, load, spare, {node: bool(self._loose[node]) for node in nodes}, warehouse)
-        better = fewest(piece, now)
+        better, taken = fewest(piece, now, steps)
         if better is not None:
             for (claim, node), amount in now.items():
                 self._add(claim, node, -amount)
@@ -157,6 +191,7 @@ class _Routes:
             for (claim, node), amount in better.items():
                 self._add(claim, node, amount)
                 self._add(_REST, node, -amount)
+        return taken
 
     def _shift(self, claim: int, giver: int, taker: int, homes: Ints) -> bool:
         """Serve from `taker` what `giver` sends to a claim, and make room by moving whole claims the other way."""

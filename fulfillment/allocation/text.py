@@ -114,7 +114,8 @@ def _strict(name: str, raw: bytes, codec: str, said: str) -> str:
 
 
 def _is_common(char: str) -> bool:
-    """Whether it is one of GB 2312's signs or everyday characters. Accented letters that happen to pair up fall outside."""
+    """Whether it is one of GB 2312's signs or everyday characters. Accented letters that happen to pair up fall
+    outside."""
     try:
         return char.encode("gb2312") < b"\xd8"
     except UnicodeEncodeError:

@@ -23,7 +23,7 @@ from fulfillment.allocation.figures import measure
 from fulfillment.allocation.snapshot import Snapshot, freeze
 from fulfillment.allocation.tables import Names, SupplyTable
 from fulfillment.allocation.text import Sheet
-from hub.kernel.errors import Rejected
+from hub.kernel.errors import Broken, Rejected
 
 if TYPE_CHECKING:
     from fulfillment.allocation.solver import Plan
@@ -60,7 +60,7 @@ def allocate(
     document, table = as_json(plan.certificate), _as_table(plan)
     findings = check(snapshot, table, json.loads(document))
     if findings:
-        raise RuntimeError(f"the plan does not stand up to its own checker: {findings[0]}")
+        raise Broken(f"nothing was written: the plan does not stand up to its own checker: {findings[0]}")
     checked = time.perf_counter()
     _write(out, _plan_csv(table))
     _write(certificate, document)
@@ -68,8 +68,8 @@ def allocate(
         say(line)
     leaving = f", start {snapshot.start}" if snapshot.start else ""
     say(
-        f"certified: snapshot {snapshot.sha256[:16]}{leaving}, plan {plan.sha256[:16]}; read {read - began:.2f} s, solved "
-        f"{solved - read:.2f} s, checked {checked - solved:.2f} s"
+        f"certified: snapshot {snapshot.sha256[:16]}{leaving}, plan {plan.sha256[:16]}; "
+        f"read {read - began:.2f} s, solved {solved - read:.2f} s, checked {checked - solved:.2f} s"
     )
     if compare:
         for line in _side_by_side(plan):

@@ -105,6 +105,23 @@ def plain(random: Random, *, sites: int = 5, warehouses: int = 3, most: int = 9)
     return Draw(demands, supplies, _leads(random, places, names, costs), random.randint(0, 5))
 
 
+def knotty(random: Random) -> Draw:
+    """One item, single units, cheap ways nearly everywhere: many routings cost the same, and few of them are the
+    ones with the fewest deliveries."""
+    names = [f"S{n}" for n in range(random.randint(3, 5))]
+    places = [f"W{n}" for n in range(random.randint(2, 4))]
+    demands = [Demand(name, "mask", random.randint(1, 8)) for name in names]
+    most = max(1, 2 * sum(demand.quantity for demand in demands) // len(places))
+    supplies = [Supply(place, "mask", random.randint(1, most), "A") for place in places]
+    leads = [
+        LeadTime(place, name, Decimal(1), Decimal(random.choice([0, 0, 1])))
+        for place in places
+        for name in names
+        if random.random() < 0.9
+    ]
+    return Draw(demands, supplies, leads, random.randint(0, 5))
+
+
 def rich(random: Random, *, mixed: bool = False) -> Draw:
     """Everything at once: two items, lots that expire, reserves, floors, headcounts, packs (if `mixed`, of several
     sizes)."""
