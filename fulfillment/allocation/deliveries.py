@@ -54,6 +54,9 @@ class _Routes:
         np.add.at(taken, network.edge_node, flow)
         self._left = network.node_packs - taken
         self._loose = price == 0  # may hold back more or less than now
+        by_node = self._tight[np.argsort(network.edge_node[self._tight], kind="stable")]
+        self._claims_of = network.edge_claim[by_node]  # that a node could serve, node after node
+        self._first_of = np.searchsorted(network.edge_node[by_node], np.arange(len(network.node_packs) + 1))
         claims, nodes = network.edge_claim[self._tight].tolist(), network.edge_node[self._tight].tolist()
         self._edge = {
             (claim, node): edge for claim, node, edge in zip(claims, nodes, self._tight.tolist(), strict=True)
@@ -64,10 +67,12 @@ class _Routes:
         split = _split(self._network, self.flow).tolist()
         parts = self._parts(split)
         near: dict[tuple[str, int], set[tuple[str, int]]] = {}
+        joined = _Joined()
 
         def join(claim: int, node: int) -> None:
             near.setdefault(("claim", claim), set()).add(("node", node))
             near.setdefault(("node", node), set()).add(("claim", claim))
+            joined.join(("claim", claim), ("node", node))
 
         for node in np.flatnonzero(self._left > 0).tolist():
             join(_REST, node)
@@ -75,9 +80,10 @@ class _Routes:
             for node in parts[claim]:
                 if not self._amount(claim, node):
                     continue
-                path = _path(near, ("claim", claim), ("node", node))
-                if path:
-                    self._turn(claim, node, path, near)
+                if joined.top(("claim", claim)) == joined.top(("node", node)):
+                    path = _path(near, ("claim", claim), ("node", node))
+                    if path:
+                        self._turn(claim, node, path, near)
                 if self._amount(claim, node):
                     join(claim, node)
 
@@ -216,8 +222,7 @@ class _Routes:
 
     def _movable(self, node: int, to: int, homes: Ints) -> list[tuple[int, int]]:
         """Whole claims served by `node` that `to` could serve as cheaply: size and number, the smallest first."""
-        network, tight = self._network, self._tight
-        claims = network.edge_claim[tight[network.edge_node[tight] == to]]
+        claims = self._claims_of[self._first_of[to] : self._first_of[to + 1]]
         claims = claims[homes[claims] == node]
         sizes = [(self._amount(claim, node), claim) for claim in claims.tolist()]
         return sorted(sizes)[:_CHOICE]
@@ -256,6 +261,24 @@ class _Routes:
         self._add(_REST, taker, -amount)
 
 
+class _Joined:
+    """Which claims and nodes were ever joined, so that a way is looked for only where there may be one."""
+
+    def __init__(self) -> None:
+        self._above: dict[tuple[str, int], tuple[str, int]] = {}
+
+    def top(self, at: tuple[str, int]) -> tuple[str, int]:
+        """The one that stands for all that are joined to this one."""
+        above = self._above
+        while (up := above.setdefault(at, at)) != at:
+            above[at] = at = above.setdefault(up, up)
+        return at
+
+    def join(self, one: tuple[str, int], other: tuple[str, int]) -> None:
+        """Join two."""
+        self._above[self.top(one)] = self.top(other)
+
+
 def _component(start: int, near: dict[int, list[int]], users: dict[int, list[int]]) -> set[int]:
     """All claims that are joined to this one by cheapest edges, in use or not; some of them when they are too
     many."""
@@ -279,7 +302,7 @@ def _path(
     queue = deque([start])
     while queue and end not in came:
         here = queue.popleft()
-        for there in sorted(near[here]):
+        for there in near[here]:  # in whatever order: in a forest there is one way at most
             if there not in came:
                 came[there] = here
                 queue.append(there)
