@@ -198,15 +198,25 @@ def _closed(proof: Proof, reached: Ints, findings: Findings) -> None:
 
 
 def _nothing_left(proof: Proof, findings: Findings) -> None:
-    """Who could take another pack depends on closed lots, of a block no later than its own turn."""
+    """After each turn: whoever is not said to be held back by closed lots could not take another pack, of what is
+    wanted or, in a turn of floors, of what is promised."""
     world = proof.world
-    units = np.zeros(len(world.want), dtype=np.int64)
-    np.add.at(units, world.claim_row, proof.packs * world.claim_pack)
-    last = np.zeros(len(proof.packs), dtype=np.int64)
+    had = np.zeros(len(proof.packs), dtype=np.int64)
+    turns: dict[tuple[str, int], list[Stage]] = {}
     for stage in proof.stages:
-        last[stage.claims] = stage.end
-    wanting = world.want[world.claim_row] - units[world.claim_row] >= world.claim_pack
-    findings.each(
-        "maximal", np.flatnonzero(wanting & (proof.depends >= last)),
-        lambda at: f"{proof.claim(at)} could take another pack: its lots are not all taken by those before it",
-    )  # fmt: skip
+        turns.setdefault((stage.kind, stage.tier), []).append(stage)
+    for (kind, _tier), stages in turns.items():
+        for stage in stages:
+            had[stage.claims] = stage.granted
+        units = np.zeros(len(world.want), dtype=np.int64)
+        np.add.at(units, world.claim_row, had * world.claim_pack)
+        for stage in stages:
+            claims = stage.claims[stage.block < 0]
+            rows = world.claim_row[claims]
+            room = world.want[rows] - units[rows] >= stage.pack
+            if kind == "floor":
+                room &= units[rows] < world.floor[rows]
+            findings.each(
+                "maximal", claims[room],
+                lambda at: f"{proof.claim(at)} could take another pack: its lots are not all taken by those before it",
+            )  # fmt: skip
