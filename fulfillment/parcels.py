@@ -6,7 +6,7 @@ Only a carrier's scan delivers. A vendor's "delivered" is shown as the vendor's 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from connectors.contracts import ShipmentStatus
@@ -66,7 +66,7 @@ def parcel_state(scans: Iterable[Scan]) -> ParcelState:
     seen = set(scans)
     withdrawn = {(s.source, s.status, s.event_at) for s in seen if s.void}
     valid = [s for s in seen if not s.void and (s.source, s.status, s.event_at) not in withdrawn]
-    carrier = [s for s in valid if s.source != VENDOR]
+    carrier = _to_whom([s for s in valid if s.source != VENDOR])
     scanned = [s for s in carrier if s.source == CARRIER and s.status not in _NO_SCAN]
     delivered = [s.event_at for s in scanned if s.status is ShipmentStatus.DELIVERED]
     vendor_status = _newest([s for s in valid if s.source == VENDOR])
@@ -129,6 +129,20 @@ def line_state(quantity: int, portions: Sequence[Portion], unlisted: Sequence[Pa
         first_scan_at=min((p.first_scan_at for p in parcels if p.first_scan_at is not None), default=None),
         excused=None if t1 else next((p.excused for p in parcels if p.excused), None),
     )
+
+
+def _to_whom(scans: Sequence[Scan]) -> list[Scan]:
+    """The same, where what the carrier delivered after it turned back is no delivery: its sender got it. A carrier that
+    tells of one scan at a time says "delivered" there too."""
+    turned = min(
+        (s.event_at for s in scans if s.source == CARRIER and s.status is ShipmentStatus.RETURNED), default=None
+    )
+    return [
+        replace(s, status=ShipmentStatus.RETURNED)
+        if turned is not None and s.status is ShipmentStatus.DELIVERED and s.event_at > turned
+        else s
+        for s in scans
+    ]
 
 
 def _newest(scans: Sequence[Scan]) -> ShipmentStatus | None:

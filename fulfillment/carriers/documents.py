@@ -39,7 +39,7 @@ def _from_text(payload: bytes | str) -> Any:
     head = text.lstrip("\ufeff \t\r\n")[:1]
     if head == "<":
         return _from_xml(payload if isinstance(payload, bytes) else _DECLARATION.sub("", text.lstrip("\ufeff")))
-    if head in "{[":
+    if head and head in "{[":
         return _from_json(text)
     if "=" in text[:4000] and head:
         return _from_form(text)

@@ -110,6 +110,7 @@ def _by_name() -> dict[str, str]:
     return found
 
 
+_LONGEST = 200  # characters of a name; what is longer names nobody
 _TAIL = re.compile(r"(快递|速递|速运|快运|物流|express|logistics|inc|ltd|group|有限公司|股份)$")
 
 
@@ -120,6 +121,8 @@ def _name_key(name: str) -> str:
 @functools.lru_cache(maxsize=4096)
 def fold(name: str) -> str:
     """The one code of a carrier that is called `name`; the name itself, in lower case, where no table knows it."""
+    if len(name) > _LONGEST:
+        return name[:_LONGEST].strip().casefold()
     key = _name_key(name)
     while key not in _by_name():
         shorter = _TAIL.sub("", key)

@@ -64,6 +64,17 @@ def test_a_withdrawn_scan_counts_for_nothing_even_when_the_withdrawal_came_first
     assert corrected.delivered_at == at(7)
 
 
+def test_what_is_delivered_after_it_turned_back_was_delivered_to_its_sender() -> None:
+    back = parcel_state([scan(S.RETURNED, 5), scan(S.DELIVERED, 9), scan(S.SHIPPED, 1)])
+    assert (back.status, back.delivered_at, back.gone) == (S.RETURNED, None, True)
+    sent_back = parcel_state([scan(S.DELIVERED, 9), scan(S.DELIVERED, 4), scan(S.RETURNED, 5)])  # by the buyer, later
+    assert (sent_back.status, sent_back.delivered_at) == (S.RETURNED, at(4))
+    mistaken = parcel_state([scan(S.RETURNED, 5), scan(S.DELIVERED, 9), scan(S.RETURNED, 5, void=True)])
+    assert (mistaken.status, mistaken.delivered_at) == (S.DELIVERED, at(9))
+    said = parcel_state([scan(S.RETURNED, 5, "vendor"), scan(S.RETURNED, 6, "manual"), scan(S.DELIVERED, 9)])
+    assert (said.status, said.delivered_at) == (S.DELIVERED, at(9))  # only the carrier turns a parcel back
+
+
 def test_refusal_and_bad_address_need_the_carriers_evidence() -> None:
     assert parcel_state([scan(S.REFUSED, 1)]).excused == "refused"
     assert parcel_state([scan(S.EXCEPTION, 1, cause="bad_address")]).excused == "bad_address"
