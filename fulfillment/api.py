@@ -1,11 +1,11 @@
-"""What other packages may use of fulfilment: the handlers and the task that the map wires, the figures, and what a
-command-line import of tracking events needs. All but the task run inside the caller's transaction."""
+"""What other packages may use of fulfilment: the handlers and the tasks that the map wires, the figures, and what a
+command-line import of tracking events needs. All but the tasks run inside the caller's transaction."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from fulfillment import clocks, sla, stockouts, store
+from fulfillment import clocks, sla, stockouts, store, tracking
 from fulfillment.clocks import on_accepted, on_cancelled, on_placed, on_refused, on_unsupplied
 from fulfillment.contracts import Delivery72h, StockoutFigure, TrackingFreshness
 from fulfillment.sla import Class72h
@@ -51,6 +51,12 @@ async def refresh_undecided() -> int:
             return pages
 
 
+async def adopt_late() -> int:
+    """A task: bring scans and the name of their parcel together that came at the same moment; returns how many."""
+    async with uow() as tx:
+        return await tracking.adopt_late(tx)
+
+
 async def invariants(tx: Tx) -> dict[str, bool]:
     """The promises that must hold at any moment, each true or false."""
     found = {name: await store.broken(tx, check) == 0 for name, check in store.INVARIANTS.items()}
@@ -61,7 +67,7 @@ async def invariants(tx: Tx) -> dict[str, bool]:
 
 
 __all__ = [
-    "delivery_72h", "invariants", "on_accepted", "on_cancelled", "on_payload", "on_placed", "on_refused",
+    "adopt_late", "delivery_72h", "invariants", "on_accepted", "on_cancelled", "on_payload", "on_placed", "on_refused",
     "on_shipment_updated", "on_unsupplied", "record_events", "refresh_undecided", "stockout_figure",
     "tracking_freshness",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ import asyncpg
 from pydantic import Field
 
 from fulfillment import clocks, store, tracking
+from fulfillment.carriers.tables import fold
 from fulfillment.contracts import CarrierCode, ShipmentUpdated, TrackingNo
 from hub.kernel.db import Tx
 from hub.kernel.errors import Conflict, Fault, NotFound, Rejected
@@ -88,11 +89,11 @@ async def _register(
             for _line_id, line_no, quantity in row["lines"]:
                 if line_no in left:
                     left[line_no] -= quantity
-    known = {(row["carrier"], row["tracking_no"]): row for row in existing}
+    known = {(fold(row["carrier"]), row["tracking_no"]): row for row in existing}
     t0 = min(line.t0 for line in lines.values())
     seen: set[tuple[str, str]] = set()
     for index, parcel in enumerate(parcels):
-        at, key = f"/parcels/{index}", (parcel.carrier, parcel.tracking_no)
+        at, key = f"/parcels/{index}", (fold(parcel.carrier), parcel.tracking_no)
         if key in seen:
             raise _refused(f"{at}/tracking_no", "this parcel is in the request twice")
         seen.add(key)
@@ -104,7 +105,8 @@ async def _register(
         for line_no, quantity in contents.items():
             left[line_no] -= quantity
         # A parcel that a push named before is the same parcel; now its contents are known.
-        parcel_id = before["id"] if before is not None else await tracking.name_parcel(tx, po, *key, t0)
+        named = (parcel.carrier, parcel.tracking_no)
+        parcel_id = before["id"] if before is not None else await tracking.name_parcel(tx, po, *named, t0)
         if parcel_id is None or (before is not None and before["po_id"] != po.po_id):
             raise Conflict(
                 f"{parcel.carrier} {parcel.tracking_no} is already the parcel of another shipment",

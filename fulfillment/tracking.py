@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 import asyncpg
@@ -16,6 +16,7 @@ import structlog
 from connectors import api as connectors
 from connectors.contracts import OrderUpdate, PayloadLanded, ShipmentStatus
 from fulfillment import clocks, store
+from fulfillment.carriers.tables import fold, spellings
 from fulfillment.contracts import EventResult, ShipmentUpdated, TrackingEventIn
 from fulfillment.parcels import CARRIER, VENDOR
 from hub.kernel.db import Tx
@@ -26,6 +27,8 @@ from orders.contracts import PoRef
 log = structlog.get_logger()
 AHEAD = timedelta(minutes=10)
 NO_CARRIER = "unspecified"
+LATELY = timedelta(minutes=15)  # longer than any transaction lasts
+Key = tuple[str, str]  # carrier and tracking number
 
 
 async def record_events(tx: Tx, events: Sequence[TrackingEventIn], source: str = CARRIER) -> list[EventResult]:
@@ -33,8 +36,7 @@ async def record_events(tx: Tx, events: Sequence[TrackingEventIn], source: str =
     changes nothing, in this batch or an earlier one."""
     if not events:
         return []
-    keys = sorted({(event.carrier, event.tracking_no) for event in events})
-    known = {(row["carrier"], row["tracking_no"]): row for row in await store.find_parcels(tx, keys)}
+    known = await find(tx, {(event.carrier, event.tracking_no) for event in events})
     rows: dict[bytes, tuple[object, ...]] = {}
     results: list[EventResult] = []
     waiting: list[tuple[int, bytes, asyncpg.Record | None]] = []
@@ -102,7 +104,12 @@ async def apply_update(tx: Tx, po: PoRef, update: OrderUpdate) -> None:
             event_at=update.at,
         )
         await name_parcel(tx, po, said.carrier, said.tracking_no, min(line.t0 for line in facts))
-        await record_events(tx, [said], VENDOR)
+        key = (said.carrier, said.tracking_no)
+        held = (await find(tx, [key])).get(key)
+        if held is not None and held["po_id"] != po.po_id:
+            log.warning("update_names_the_parcel_of_another_order", po_id=str(po.po_id), parcel_id=held["id"])
+        else:
+            await record_events(tx, [said], VENDOR)
     await clocks.settle(tx, [po.order_id])
     tx.emit(ShipmentUpdated(po_id=po.po_id, order_id=po.order_id, mall_id=po.mall_id))
 
@@ -121,13 +128,60 @@ async def on_shipment_updated(tx: Tx, event: ShipmentUpdated) -> None:
 
 
 async def name_parcel(tx: Tx, po: PoRef, carrier: str, tracking_no: str, t0: datetime) -> int | None:
-    """A parcel of this purchase order, with the events that came before its name; None when it already had one."""
+    """A parcel of this purchase order, with the events that came before its name; None when it already had one, in
+    whatever spelling of its carrier."""
+    if await store.find_parcels(tx, [(name, tracking_no) for name in _names(carrier)]):
+        return None
     row = (po.po_id, po.order_id, po.mall_id, po.vendor_id, carrier, tracking_no, t0)
     added = await store.add_parcels(tx, [row])
     if not added:
         return None
-    await store.adopt_parked(tx, [added[0]["id"]])
+    await _adopt(tx, await store.parked_of(tx, added[0]["id"]))
     return int(added[0]["id"])
+
+
+async def find(tx: Tx, keys: Collection[Key]) -> dict[Key, asyncpg.Record]:
+    """The parcels behind (carrier, tracking number). A carrier is written in many ways, and a vendor may have named
+    none; a parcel whose vendor named this carrier goes before one that may be anybody's."""
+    if not keys:
+        return {}
+    asked = {key: [(name, key[1]) for name in (*_names(key[0]), NO_CARRIER)] for key in keys}
+    pairs = sorted({pair for held in asked.values() for pair in held})
+    rows = {(row["carrier"], row["tracking_no"]): row for row in await store.find_parcels(tx, pairs)}
+    found: dict[Key, asyncpg.Record] = {}
+    for key, held in asked.items():
+        hits = [rows[pair] for pair in held if pair in rows]
+        if hits:
+            found[key] = min(hits, key=lambda row: (row["carrier"] == NO_CARRIER, row["id"]))
+    return found
+
+
+async def adopt_late(tx: Tx) -> int:
+    """Events and the name of their parcel that came at the same moment did not see each other; bring them together.
+    Returns how many events."""
+    rows = await store.parked_lately(tx, tx.now - LATELY)
+    adopted = await _adopt(tx, rows)
+    if adopted:
+        await clocks.settle(tx, {row["order_id"] for row in adopted})
+        updates = {
+            row["po_id"]: ShipmentUpdated(po_id=row["po_id"], order_id=row["order_id"], mall_id=row["mall_id"])
+            for row in adopted
+        }
+        tx.emit(*updates.values())
+    return len(adopted)
+
+
+async def _adopt(tx: Tx, rows: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
+    """Give parcels the parked events of their number, as far as they are of their carrier; returns those."""
+    own = [row for row in rows if row["carrier"] == NO_CARRIER or fold(row["said"]) == fold(row["carrier"])]
+    if own:
+        await store.adopt_parked(tx, [(row["event_id"], row["parcel_id"]) for row in own])
+    return own
+
+
+def _names(carrier: str) -> tuple[str, ...]:
+    """Every way to write this carrier that a parcel can have been named by."""
+    return tuple(name for name in spellings(carrier) if len(name) <= 60)
 
 
 def _untimely(at: datetime, t0: datetime | None, now: datetime) -> str | None:
@@ -139,9 +193,9 @@ def _untimely(at: datetime, t0: datetime | None, now: datetime) -> str | None:
 
 
 def _digest(event: TrackingEventIn, source: str) -> bytes:
-    """What makes two reports the same event: the words around it may differ."""
+    """What makes two reports the same event: the words around it may differ, and the spelling of the carrier."""
     parts = [
-        event.carrier,
+        fold(event.carrier),
         event.tracking_no,
         source,
         event.status,
@@ -156,7 +210,8 @@ def _event_row(event: TrackingEventIn, source: str, parcel: asyncpg.Record | Non
     known = event.status in ShipmentStatus.__members__.values()
     return (
         *((parcel["id"], parcel["mall_id"], parcel["vendor_id"]) if parcel else (None, None, None)),
-        event.carrier, event.tracking_no, source, event.status if known else ShipmentStatus.UNKNOWN.value,
+        parcel["carrier"] if parcel else event.carrier, event.tracking_no, source,
+        event.status if known else ShipmentStatus.UNKNOWN.value,
         event.raw_status or event.status, event.cause, event.void, event.event_at, event.place, event.description,
         digest,
     )  # fmt: skip

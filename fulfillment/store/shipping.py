@@ -63,13 +63,30 @@ async def add_parcel_lines(tx: Tx, rows: Sequence[tuple[int, uuid.UUID, int, int
     )
 
 
-async def adopt_parked(tx: Tx, parcel_ids: Sequence[int]) -> int:
-    """Give these parcels the events that came before anybody named them, as far as they can be theirs."""
+_PARKED = (
+    "SELECT e.id AS event_id, e.carrier AS said, p.id AS parcel_id, p.carrier, p.po_id, p.order_id, p.mall_id "
+    "FROM fulfillment_parcels p JOIN fulfillment_tracking_events e ON e.tracking_no = p.tracking_no "
+    "AND e.parcel_id IS NULL AND e.event_at >= p.t0 WHERE "
+)
+
+
+async def parked_of(tx: Tx, parcel_id: int) -> list[asyncpg.Record]:
+    """Events with the number of this parcel that came before anybody named it, of whatever carrier (`said`)."""
+    return await tx.fetch(f"{_PARKED} p.id = $1", parcel_id)
+
+
+async def parked_lately(tx: Tx, since: datetime) -> list[asyncpg.Record]:
+    """The same of every parcel named since then that has not arrived."""
+    return await tx.fetch(f"{_PARKED} p.created_at > $1 AND p.delivered_at IS NULL ORDER BY p.id, e.id", since)
+
+
+async def adopt_parked(tx: Tx, pairs: Sequence[tuple[int, int]]) -> int:
+    """Give parcels events that came before anybody named them: (event, parcel)."""
     return await tx.run(
         "UPDATE fulfillment_tracking_events e SET parcel_id = p.id, mall_id = p.mall_id, vendor_id = p.vendor_id "
-        "FROM fulfillment_parcels p WHERE p.id = ANY($1::bigint[]) AND e.parcel_id IS NULL AND e.carrier = p.carrier "
-        "AND e.tracking_no = p.tracking_no AND e.event_at >= p.t0",
-        list(parcel_ids),
+        "FROM unnest($1::bigint[], $2::bigint[]) AS u(event_id, parcel_id) JOIN fulfillment_parcels p "
+        "ON p.id = u.parcel_id WHERE e.id = u.event_id AND e.parcel_id IS NULL",
+        *columns_of(pairs),
     )
 
 

@@ -60,6 +60,7 @@ parcels = Table(
     Column("first_scan_at", DateTime(timezone=True)),
     UniqueConstraint("carrier", "tracking_no"),
     Index("ix_fulfillment_parcels_order", "order_id"),
+    Index("ix_fulfillment_parcels_under_way", "created_at", postgresql_where=text("delivered_at IS NULL")),
 )
 
 parcel_lines = Table(
@@ -99,8 +100,7 @@ tracking_events = Table(
     Index("ix_fulfillment_tracking_events_parcel", "parcel_id", "event_at"),
     Index(
         "ix_fulfillment_tracking_events_parked",
-        "carrier",
-        "tracking_no",
+        "tracking_no",  # alone: carriers are written in many ways
         postgresql_where=text("parcel_id IS NULL"),
     ),
 )
