@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from hub.kernel.errors import Malformed
 
 _CHUNK = 50_000
+_COLUMNS = 256
 
 
 class Sheet:
@@ -21,6 +22,8 @@ class Sheet:
         self.encoding, self._text = _decoded(name, raw)
         header = next(self._rows(), (1, []))[1]
         self.header = [cell.strip().lower() for cell in header]
+        if len(self.header) > _COLUMNS:
+            raise Malformed(f"{name} line 1: {len(self.header):,} columns; at most {_COLUMNS} are read")
         missing = [column for column in needed if column not in self.header]
         if missing:
             raise Malformed(

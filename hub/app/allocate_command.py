@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import gc
 import io
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -52,6 +54,7 @@ def allocate(
     from fulfillment.allocation.certificate import as_json
     from fulfillment.allocation.solver import solve
 
+    _distinct(inputs, {"--out": out, "--certificate": certificate, "--explanations": explanations})
     began = time.perf_counter()
     snapshot = _snapshot(inputs, strict=strict, warn=warn)
     read = time.perf_counter()
@@ -62,8 +65,8 @@ def allocate(
     if findings:
         raise Broken(f"nothing was written: the plan does not stand up to its own checker: {findings[0]}")
     checked = time.perf_counter()
-    _write(out, _plan_csv(table))
-    _write(certificate, document)
+    told, files = _explained(plan, why, explanations)
+    _write({out: _plan_csv(table), certificate: document, **files})
     for line in _summary(plan):
         say(line)
     leaving = f", start {snapshot.start}" if snapshot.start else ""
@@ -71,11 +74,8 @@ def allocate(
         f"certified: snapshot {snapshot.sha256[:16]}{leaving}, plan {plan.sha256[:16]}; "
         f"read {read - began:.2f} s, solved {solved - read:.2f} s, checked {checked - solved:.2f} s"
     )
-    if compare:
-        for line in _side_by_side(plan):
-            say(line)
-    if why or explanations:
-        _explain(plan, why, explanations, say)
+    for line in (*(_side_by_side(plan) if compare else ()), *told):
+        say(line)
 
 
 def _summary(plan: Plan) -> list[str]:
@@ -106,20 +106,22 @@ def _side_by_side(plan: Plan) -> list[str]:
     return lines
 
 
-def _explain(plan: Plan, sites: Sequence[str], file: Path | None, say: Say) -> None:
+def _explained(plan: Plan, sites: Sequence[str], file: Path | None) -> tuple[list[str], dict[Path, bytes]]:
+    """What is said of these sites, and the file about all of them."""
+    if not sites and not file:
+        return [], {}
     from fulfillment.allocation.explaining import Explainer, words
 
     explainer, deadline = Explainer(plan), plan.snapshot.deadline
-    for site in sites:
-        for one in explainer.site(site):
-            say(words(one, deadline))
-    if file:
-        header = ("site", "item", "tier", "asked", "counted", "granted", "reason", "words")
-        rows = [
-            (one.site, one.item, one.tier, one.asked, one.counted, one.granted, one.reason, words(one, deadline))
-            for one in explainer.all()
-        ]
-        _write(file, _csv(header, rows))
+    lines = [words(one, deadline) for site in sites for one in explainer.site(site)]
+    if not file:
+        return lines, {}
+    header = ("site", "item", "tier", "asked", "counted", "granted", "reason", "words")
+    rows = [
+        (one.site, one.item, one.tier, one.asked, one.counted, one.granted, one.reason, words(one, deadline))
+        for one in explainer.all()
+    ]
+    return lines, {file: _csv(header, rows)}
 
 
 def verify(inputs: Inputs, plan: Path, certificate: Path, pinned: frozenset[str], say: Say, warn: Say) -> bool:
@@ -271,12 +273,31 @@ def _csv(header: Sequence[str], rows: Iterable[Iterable[object]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
+def _distinct(inputs: Inputs, outputs: dict[str, Path | None]) -> None:
+    """Refuse outputs that would overwrite an input or each other."""
+    options = {"--demands": inputs.demands, "--supplies": inputs.supplies, "--lead-times": inputs.leads}
+    taken = {path.resolve(): option for option, path in options.items()}
+    for option, path in outputs.items():
+        if path is not None and (other := taken.setdefault(path.resolve(), option)) != option:
+            raise Rejected(f"{option} and {other} are the same file: {path}")
+
+
+def _write(files: dict[Path, bytes]) -> None:
+    """All files or, as far as a file system can promise it, none: each is written beside its place, then all are
+    moved there."""
+    written: dict[Path, Path] = {}
+    path = Path()
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            file.write(content)
-        Path(file.name).chmod(0o644)
-        Path(file.name).replace(path)
+        for path, content in files.items():
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+                written[path] = Path(file.name)
+                file.write(content)
+            written[path].chmod(0o644)
+        for path, temporary in written.items():
+            temporary.replace(path)
     except OSError as error:
+        for temporary in written.values():
+            temporary.unlink(missing_ok=True)
         raise Rejected(f"cannot write {path}: {error.strerror}") from None

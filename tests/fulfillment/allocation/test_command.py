@@ -3,14 +3,21 @@ thing wrong."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from hub.app.cli import main
+from tests.fulfillment.allocation.forging import sealed
 
 DEMANDS = "site,item,quantity,tier,cap\n" + "".join(
     f"站点{n:02},{item},{10 + n * 7 % 40},{1 + n % 3},{30 if n % 4 else ''}\n"
@@ -28,7 +35,22 @@ LEADS = "warehouse,site,hours,cost\n" + "".join(
 
 
 def supplyhub(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run `supplyhub WORDS` in a folder."""
+    """Run `supplyhub WORDS` in a folder, in this process."""
+    said, warned, code = io.StringIO(), io.StringIO(), 0
+    with (
+        contextlib.chdir(folder), contextlib.redirect_stdout(said), contextlib.redirect_stderr(warned),
+        pytest.MonkeyPatch.context() as patch,
+    ):  # fmt: skip
+        patch.setattr(sys, "argv", ["supplyhub", *words])
+        try:
+            main()
+        except SystemExit as left:
+            code = left.code if isinstance(left.code, int) else int(left.code is not None)
+    return subprocess.CompletedProcess(words, code, said.getvalue(), warned.getvalue())
+
+
+def typed(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run `supplyhub WORDS` in a folder, in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "hub.app.cli", *words], cwd=folder, capture_output=True, text=True, timeout=60,
         check=False, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
@@ -48,14 +70,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_plan_is_made_certified_and_verified(folder: Path) -> None:
-    made = supplyhub(folder, "allocate", *INPUTS, *OUTPUTS, "--start", "2026-05-01T08:00:00+08:00")
+    made = typed(folder, "allocate", *INPUTS, *OUTPUTS, "--start", "2026-05-01T08:00:00+08:00")
     assert made.returncode == 0, made.stderr
     assert made.stderr == "" and "split deliveries" in made.stdout and "certified: snapshot" in made.stdout
     with (folder / "plan.csv").open(encoding="utf-8", newline="") as file:
         plan = list(csv.DictReader(file))
     assert list(plan[0]) == ["warehouse", "site", "item", "lot", "quantity"]
     assert all(int(row["quantity"]) > 0 for row in plan)
-    checked = supplyhub(folder, "verify-plan", *INPUTS, "--plan", "plan.csv", "--certificate", "cert.json")
+    checked = typed(folder, "verify-plan", *INPUTS, "--plan", "plan.csv", "--certificate", "cert.json")
     assert (checked.returncode, checked.stderr) == (0, "")
     assert checked.stdout.startswith(
         f"every guarantee holds: {len(plan)} rows, deadline 48 hours, seed 0, start 2026-05-01"
@@ -69,7 +91,7 @@ def test_the_same_input_in_another_order_and_encoding_makes_the_same_files(folde
     for name, text in (("d.csv", DEMANDS), ("s.csv", SUPPLIES), ("l.csv", LEADS)):
         head, *lines = text.splitlines()
         (folder / name).write_text("\n".join([head, *reversed(lines)]) + "\n", encoding="gb18030")
-    again = supplyhub(folder, "allocate", *INPUTS, *OUTPUTS, *when)
+    again = typed(folder, "allocate", *INPUTS, *OUTPUTS, *when)  # with other hashes of strings, too
     assert again.returncode == 0 and "note: d.csv was read as GB18030" in again.stderr
     assert ((folder / "plan.csv").read_bytes(), (folder / "cert.json").read_bytes()) == first
 
@@ -123,6 +145,124 @@ def test_what_is_no_certificate_is_one_line(folder: Path, text: str) -> None:
     checked = supplyhub(folder, "verify-plan", *INPUTS, *OUTPUTS)
     assert checked.returncode == 1 and "Traceback" not in checked.stderr
     assert checked.stderr.startswith("supplyhub: cert.json: not") and checked.stderr.count("\n") == 1
+
+
+def _units(document: Any) -> None:
+    document["figures"]["units"] += 1
+
+
+def _granted(document: Any) -> None:
+    granted = document["items"][0]["stages"][0]["granted"]
+    granted[0], granted[1] = granted[1] + 1, granted[0]
+
+
+def _price(document: Any) -> None:
+    document["items"][0]["price"][0] += 1
+
+
+@pytest.mark.parametrize("reseal", [False, True], ids=["", "sealed again"])
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (_units, "figures: units is "),
+        (_granted, "fairness: "),
+        (_price, "cost: "),
+        (lambda document: document.update(plan_sha256="0" * 64), "plan: the certificate is for another plan"),
+        (lambda document: document["items"].pop(), "certificate: the certificate has 1 items, there are 2"),
+    ],
+)
+def test_a_changed_certificate_is_refused(folder: Path, edit: Callable[[Any], object], said: str, reseal: bool) -> None:
+    assert supplyhub(folder, "allocate", *INPUTS, *OUTPUTS).returncode == 0
+    document = json.loads((folder / "cert.json").read_bytes())
+    edit(document)
+    (folder / "cert.json").write_text(json.dumps(sealed(document) if reseal else document), encoding="utf-8")
+    checked = supplyhub(folder, "verify-plan", *INPUTS, *OUTPUTS)
+    assert (checked.returncode, checked.stderr) == (1, "")
+    lines = checked.stdout.splitlines()
+    assert any(line.startswith(said) for line in lines), lines
+    assert ("certificate: was changed after it was made: its seal does not fit" in lines) is not reseal
+
+
+def test_the_certificates_of_two_plans_do_not_fit_each_other(folder: Path) -> None:
+    others = ("--out", "b.csv", "--certificate", "b.json", "--deadline-hours", "20")
+    assert supplyhub(folder, "allocate", *INPUTS, *OUTPUTS).returncode == 0
+    assert supplyhub(folder, "allocate", *INPUTS, *others).returncode == 0
+    assert (folder / "plan.csv").read_bytes() != (folder / "b.csv").read_bytes()
+    for plan, certificate in (("plan.csv", "b.json"), ("b.csv", "cert.json")):
+        checked = supplyhub(folder, "verify-plan", *INPUTS, "--plan", plan, "--certificate", certificate)
+        assert checked.returncode == 1 and checked.stdout, (plan, certificate)
+    assert supplyhub(folder, "verify-plan", *INPUTS, "--plan", "b.csv", "--certificate", "b.json").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("d.csv", "site,item,tier\n", "d.csv line 1: no column 'quantity'; found site, item, tier"),
+        ("d.csv", "", "d.csv line 1: no column 'site'; found nothing"),
+        ("s.csv", f"{SUPPLIES}东仓,口罩,-1,Z,\n", "s.csv line 7, field quantity: '-1' is not a whole number"),
+        ("s.csv", f"{SUPPLIES}东仓,口罩,5,A,\n", "s.csv line 7, field lot: is the same lot of the same item as"),
+        ("s.csv", f"{SUPPLIES}东仓,口罩,5,Z,soon\n", "s.csv line 7, field expires: 'soon' is neither a date"),
+        ("l.csv", LEADS + "东仓,站点00,1,1\n", "l.csv line 62, field site: is the same way as l.csv line 2"),
+        ("l.csv", LEADS[: LEADS.rindex(",")], "l.csv line 61: 3 fields, the header has 4"),
+        ("l.csv", "PK\x03\x04\x00\x00", "l.csv line 1: a NUL character; this is not a CSV file"),
+    ],
+)  # fmt: skip
+def test_each_file_is_refused_in_one_line_and_nothing_is_written(folder: Path, name: str, text: str, said: str) -> None:
+    (folder / name).write_text(text, encoding="utf-8")
+    made = supplyhub(folder, "allocate", *INPUTS, *OUTPUTS)
+    assert (made.returncode, made.stdout, made.stderr.count("\n")) == (1, "", 1)
+    assert made.stderr.startswith(f"supplyhub: {said}")
+    assert sorted(path.name for path in folder.iterdir()) == ["d.csv", "l.csv", "s.csv"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--out", "same", "--certificate", "./same"), "--certificate and --out are the same file: same"),
+        (("--out", "d.csv"), "--out and --demands are the same file: d.csv"),
+        (("--explanations", "l.csv"), "--explanations and --lead-times are the same file: l.csv"),
+        (("--certificate", "gone/cert.json"), "cannot write gone/cert.json: No such file or directory"),
+        (("--certificate", "."), "cannot write .: Is a directory"),
+        (("--explanations", "gone/why.csv"), "cannot write gone/why.csv: No such file or directory"),
+        (("--why", "nobody"), "'nobody' did not ask for anything"),
+    ],
+)
+def test_all_files_are_written_or_none(folder: Path, words: tuple[str, ...], said: str) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    made = supplyhub(folder, "allocate", *INPUTS, *OUTPUTS, *words)
+    assert (made.returncode, made.stderr) == (1, f"supplyhub: {said}\n")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_second_plan_replaces_the_first(folder: Path) -> None:
+    assert supplyhub(folder, "allocate", *INPUTS, *OUTPUTS).returncode == 0
+    first = (folder / "plan.csv").read_bytes()
+    assert supplyhub(folder, "allocate", *INPUTS, *OUTPUTS, "--deadline-hours", "20").returncode == 0
+    assert (folder / "plan.csv").read_bytes() != first
+    assert supplyhub(folder, "verify-plan", *INPUTS, *OUTPUTS).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "plan.csv line 1: no column 'warehouse'; found nothing"),
+        ("warehouse,site,item,lot,quantity\n东仓,站点00,口罩,A,ten\n", "plan.csv line 2, field quantity: 'ten' is not"),
+        ("warehouse,site,item,lot,quantity\n东仓,站点00\n", "plan.csv line 2: 2 fields, the header has 5"),
+    ],
+)
+def test_what_is_no_plan_is_one_line(folder: Path, text: str, said: str) -> None:
+    assert supplyhub(folder, "allocate", *INPUTS, *OUTPUTS).returncode == 0
+    (folder / "plan.csv").write_text(text, encoding="utf-8")
+    checked = supplyhub(folder, "verify-plan", *INPUTS, *OUTPUTS)
+    assert (checked.returncode, checked.stdout, checked.stderr.count("\n")) == (1, "", 1)
+    assert checked.stderr.startswith(f"supplyhub: {said}")
+
+
+def test_an_empty_plan_is_no_plan_of_scarce_goods(folder: Path) -> None:
+    assert supplyhub(folder, "allocate", *INPUTS, *OUTPUTS).returncode == 0
+    (folder / "plan.csv").write_text("warehouse,site,item,lot,quantity\n", encoding="utf-8")
+    checked = supplyhub(folder, "verify-plan", *INPUTS, *OUTPUTS)
+    assert checked.returncode == 1 and "maximal: " in checked.stdout
 
 
 def test_bad_input_is_one_line_and_writes_nothing(folder: Path) -> None:

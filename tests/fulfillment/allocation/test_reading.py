@@ -42,6 +42,7 @@ def demand(line: str) -> bytes:
         (demand("\nS2,mask,x,1,"), "d.csv line 4, field quantity: 'x'"),
         (b"site,item,tier\n", "d.csv line 1: no column 'quantity'; found site, item, tier"),
         (b"", "d.csv line 1: no column 'site'; found nothing"),
+        (b"site,item,quantity,tier" + b",x" * 1_000_000, "d.csv line 1: 1,000,004 columns; at most 256 are read"),
         (b"site,site,item,quantity,tier\n", "d.csv line 1: column 'site' stands there twice"),
         (HEAD.encode() + b"Caf\xe9,mask,5,1,\n", "d.csv line 2: the encoding is neither UTF-8 nor GB18030"),
         (HEAD.encode() + b"Gr\xf6\xdfe,mask,5,1,\n", "d.csv line 2: the encoding is neither UTF-8 nor GB18030"),
