@@ -104,18 +104,22 @@ async def last_lookup(tx: Tx, source: str, asked: str) -> datetime | None:
     return found
 
 
+async def forget_payload(tx: Tx, payload_id: int) -> None:
+    await tx.run("DELETE FROM fulfillment_carrier_payloads WHERE id = $1", payload_id)
+
+
 async def forget_payloads(tx: Tx, before: datetime) -> int:
     """Drop payloads received before; returns how many."""
     return await tx.run("DELETE FROM fulfillment_carrier_payloads WHERE received_at < $1", before)
 
 
-async def followed_parcels(tx: Tx, connection_id: int, tracking_no: str) -> list[asyncpg.Record]:
-    """Parcels with this number that this account follows, whatever carrier it says."""
+async def followed_parcels(tx: Tx, connection_id: int, numbers: Sequence[str]) -> list[asyncpg.Record]:
+    """Parcels with these numbers that this account follows, whatever carrier it says."""
     return await tx.fetch(
         "SELECT p.carrier, p.tracking_no FROM fulfillment_parcel_follows f JOIN fulfillment_parcels p "
-        "ON p.id = f.parcel_id WHERE f.connection_id = $1 AND p.tracking_no = $2",
+        "ON p.id = f.parcel_id WHERE f.connection_id = $1 AND p.tracking_no = ANY($2::text[])",
         connection_id,
-        tracking_no,
+        list(numbers),
     )
 
 
@@ -124,8 +128,8 @@ async def ask_to_follow(tx: Tx, connection_id: int, carriers: Sequence[str], you
     return await tx.run(
         "INSERT INTO fulfillment_parcel_follows (parcel_id, connection_id, state, due_at, changed_at) "
         "SELECT p.id, $1, 'asked', $4, $4 FROM fulfillment_parcels p WHERE p.created_at > $3 "
-        "AND p.delivered_at IS NULL AND p.status NOT IN ('returned', 'cancelled') AND p.carrier = ANY($2::text[]) AND NOT EXISTS "
-        "(SELECT 1 FROM fulfillment_parcel_follows f WHERE f.parcel_id = p.id) ORDER BY p.id LIMIT $5 "
+        "AND p.delivered_at IS NULL AND p.status NOT IN ('returned', 'cancelled') AND p.carrier = ANY($2::text[]) "
+        "AND NOT EXISTS (SELECT 1 FROM fulfillment_parcel_follows f WHERE f.parcel_id = p.id) ORDER BY p.id LIMIT $5 "
         "ON CONFLICT (parcel_id) DO NOTHING",
         connection_id,
         list(carriers),
@@ -135,12 +139,24 @@ async def ask_to_follow(tx: Tx, connection_id: int, carriers: Sequence[str], you
     )
 
 
+async def end_arrived(tx: Tx) -> int:
+    """Parcels that arrived, or went back, before an account was told about them are no longer to be followed."""
+    return await tx.run(
+        "UPDATE fulfillment_parcel_follows f SET state = 'ended', detail = 'it was over before it was followed', "
+        "changed_at = $1 FROM fulfillment_parcels p WHERE p.id = f.parcel_id AND f.state = 'asked' AND f.due_at <= $1 "
+        "AND (p.delivered_at IS NOT NULL OR p.status IN ('returned', 'cancelled'))",
+        tx.now,
+    )
+
+
 async def take_follows(tx: Tx, connection_id: int, limit: int, lease: timedelta) -> list[asyncpg.Record]:
-    """Parcels whose turn it is, taken for `lease`: (parcel_id, carrier, tracking_no, attempts)."""
+    """Parcels whose turn it is, taken by this account for `lease`, whichever was to follow them before: (parcel_id,
+    carrier, tracking_no, attempts)."""
     return await tx.fetch(
-        "UPDATE fulfillment_parcel_follows f SET due_at = $3, attempts = f.attempts + 1 FROM fulfillment_parcels p "
+        "UPDATE fulfillment_parcel_follows f SET due_at = $3, attempts = f.attempts + 1, connection_id = $1 "
+        "FROM fulfillment_parcels p "
         "WHERE p.id = f.parcel_id AND f.parcel_id IN (SELECT parcel_id FROM fulfillment_parcel_follows "
-        "WHERE state = 'asked' AND due_at <= $2 AND connection_id = $1 ORDER BY due_at LIMIT $4 "
+        "WHERE state = 'asked' AND due_at <= $2 ORDER BY due_at LIMIT $4 "
         "FOR UPDATE SKIP LOCKED) RETURNING f.parcel_id, p.carrier, p.tracking_no, f.attempts",
         connection_id,
         tx.now,
@@ -165,7 +181,8 @@ async def end_follows(tx: Tx, connection_id: int, tracking_no: str, detail: str 
     """The account follows this parcel no longer."""
     await tx.run(
         "UPDATE fulfillment_parcel_follows f SET state = 'ended', detail = $3, changed_at = $4 "
-        "FROM fulfillment_parcels p WHERE p.id = f.parcel_id AND f.connection_id = $1 AND p.tracking_no = $2 AND f.state = 'followed'",
+        "FROM fulfillment_parcels p WHERE p.id = f.parcel_id AND f.connection_id = $1 AND p.tracking_no = $2 "
+        "AND f.state = 'followed'",
         connection_id,
         tracking_no,
         detail,

@@ -17,6 +17,8 @@ import connectors.onboarding_web
 import connectors.voucher_web
 import connectors.web
 import fulfillment.api
+import fulfillment.carriers.api
+import fulfillment.carriers_web
 import fulfillment.web
 import hub.app.operations
 import orders.api
@@ -26,6 +28,7 @@ import pricing.api
 import pricing.web
 from catalog.contracts import ListingIdentityChanged, ListingsChanged, Oversold
 from connectors.contracts import ConnectionTurned, PayloadLanded, Quarantined
+from fulfillment.carriers.api import CarrierPayloadLanded
 from fulfillment.contracts import ShipmentUpdated
 from hub.app.pulls import poll_due, pull_due
 from hub.kernel import events, tasks
@@ -50,6 +53,7 @@ FLOW: Flow = {
     LineUnsupplied: [fulfillment.api.on_unsupplied],
     OrderCancelled: [fulfillment.api.on_cancelled],
     ShipmentUpdated: [fulfillment.api.on_shipment_updated],
+    CarrierPayloadLanded: [fulfillment.carriers.api.on_payload],
 }
 
 ROUTES: list[Route] = [
@@ -64,6 +68,7 @@ ROUTES: list[Route] = [
     *orders.vendor_web.routes.all,
     *pricing.web.routes.all,
     *fulfillment.web.routes.all,
+    *fulfillment.carriers_web.routes.all,
     *hub.app.operations.routes.all,
 ]
 
@@ -85,6 +90,8 @@ TASKS: dict[str, Task] = {
     "expire_reservations": Task(orders.api.expire_reservations, "flow", 5),
     "expire_verdicts": Task(pricing.api.expire_verdicts, "flow", 60),
     "refresh_undecided": Task(fulfillment.api.refresh_undecided, "flow", 60),
+    "adopt_late": Task(fulfillment.api.adopt_late, "flow", 60),
+    "follow_parcels": Task(fulfillment.carriers.api.follow_due, "sync", 30),
     "canary": Task(hub.app.operations.canary, "flow", 10),
     "housekeeping": Task(hub.app.operations.housekeeping, "flow", 600),
 }

@@ -69,6 +69,11 @@ def _reference(_world: World, _tenant: Tenant | None, ids: Ids) -> Any:
     return {"references": [{"product_id": ids["product"], "price": "10.00", "evidence": evidence}]}
 
 
+def _carrier_lookup(_world: World, _tenant: Tenant | None, ids: Ids) -> Any:
+    number = f"YT{next(_fresh):013}"
+    return {"connection_id": int(ids["carrier_account"]), "carrier": "yuantong", "tracking_no": number}
+
+
 def _scan(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
     number = f"NOBODYS{next(_fresh)}"
     return {"events": [{"carrier": "sf", "tracking_no": number, "status": "shipped", "event_at": str(clock.now())}]}
@@ -102,6 +107,7 @@ WAYS: dict[str, Way] = {
     "GET /openapi.json": _PUBLIC,
     "GET /readyz": _PUBLIC,
     "POST /v1/push/{connection}": Way("signed", "pushes"),
+    "POST /v1/push/carriers/{carrier}": Way("signed", "carrier", query="connection={carrier_account}"),
     # the catalogue
     "GET /v1/products": Way("shared", query="q=口罩&facets=true&sort=price"),
     "GET /v1/products/{id}": Way("shared", "product"),
@@ -130,6 +136,11 @@ WAYS: dict[str, Way] = {
     "GET /v1/metrics/delivery-72h": _FIGURE,
     "GET /v1/metrics/stockouts": _FIGURE,
     # procurement staff
+    "GET /v1/carriers": _STAFF,
+    "GET /v1/carriers/follows": _STAFF,
+    "POST /v1/carriers/follows/again": Way("staff", body=lambda *_: {"state": "refused"}),
+    "POST /v1/carriers/lookups": Way("staff", body=_carrier_lookup),
+    "POST /v1/carriers/payloads": Way("staff", query="carrier=fedex", body=lambda *_: {"message": "nothing known"}),
     "GET /v1/connections": _STAFF,
     "POST /v1/connections": Way("staff", body=_connection),
     "GET /v1/connections/{id}/codes": Way("staff", "pool"),

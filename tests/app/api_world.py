@@ -226,6 +226,7 @@ async def build(client: TestClient[Any, Any]) -> World:
         await _vendor(world, letter)
     await _clinic(world)
     await _pool(world)
+    world.ids["carrier"] = "fedex"
     await _prices(world)
     await _orders(world)
     return world
@@ -255,6 +256,12 @@ async def _vendor(world: World, letter: str) -> None:
         "secrets": {"consumer_key": "ck", "consumer_secret": "cs", "webhook_secret": HOOK[letter]},
     }  # fmt: skip
     pushes = await world.good("POST", "/connections", world.staff, hooks)
+    carrier = {
+        "vendor_id": made["id"], "connector": "carrier_push", "name": f"carrier of {name}",
+        "config": {"carrier": "fedex", "header": "X-WC-Webhook-Signature", "encoding": "base64"},
+        "secrets": {"secret": HOOK[letter]},
+    }  # fmt: skip
+    scans = await world.good("POST", "/connections", world.staff, carrier)
     outcome = await catalog.api.sync(connection["id"], kind="full")
     assert (outcome.created, outcome.quarantined, outcome.error) == (4, 1, None), outcome
     async with uow() as tx:
@@ -262,6 +269,7 @@ async def _vendor(world: World, letter: str) -> None:
     vendor = world.vendors[letter] = Tenant("vendor", letter, made["id"], name, headers, {name})
     spare = {**feed, "name": f"spare of {name}", "config": {**feed["config"], "file": "nothing-yet.csv"}}
     vendor.ids |= {"connection": str(connection["id"]), "pushes": str(pushes["id"])}
+    vendor.ids["carrier_account"] = str(scans["id"])
     vendor.ids["spare"] = str((await world.good("POST", "/connections", world.staff, spare))["id"])
     async with uow() as tx:
         for row in await tx.fetch(
