@@ -99,7 +99,7 @@ tracking_events = Table(
     CheckConstraint("cause IN ('bad_address')", name="cause"),
     Index("ix_fulfillment_tracking_events_parcel", "parcel_id", "event_at"),
     Index(
-        "ix_fulfillment_tracking_events_parked",
+        "ix_fulfillment_tracking_events_unnamed",
         "tracking_no",  # alone: carriers are written in many ways
         postgresql_where=text("parcel_id IS NULL"),
     ),

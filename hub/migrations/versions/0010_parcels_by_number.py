@@ -1,8 +1,8 @@
 """Scans that wait for their parcel are found by number alone, since carriers are written in many ways; parcels under way
 are found by age.
 
-Reversible. Both indexes are partial. Building them reads each table once, and whoever writes to it waits meanwhile:
-seconds for ten million rows, so run it in a quiet minute there.
+Reversible. Both new indexes are partial; building them locks out writers of each table (not readers) for one pass over
+it. The old index is dropped last, so that readers wait for an instant only.
 """
 
 from __future__ import annotations
@@ -15,20 +15,18 @@ down_revision = "0009"
 branch_labels = None
 depends_on = None
 
-_PARKED = "ix_fulfillment_tracking_events_parked"
+_EVENTS, _PARCELS = "fulfillment_tracking_events", "fulfillment_parcels"
+_BY_CARRIER, _BY_NUMBER = "ix_fulfillment_tracking_events_parked", "ix_fulfillment_tracking_events_unnamed"
 _UNDER_WAY = "ix_fulfillment_parcels_under_way"
 
 
 def upgrade() -> None:
-    _park_by(["tracking_no"])
-    op.create_index(_UNDER_WAY, "fulfillment_parcels", ["created_at"], postgresql_where=sa.text("delivered_at IS NULL"))
+    op.create_index(_UNDER_WAY, _PARCELS, ["created_at"], postgresql_where=sa.text("delivered_at IS NULL"))
+    op.create_index(_BY_NUMBER, _EVENTS, ["tracking_no"], postgresql_where=sa.text("parcel_id IS NULL"))
+    op.drop_index(_BY_CARRIER, table_name=_EVENTS)
 
 
 def downgrade() -> None:
-    op.drop_index(_UNDER_WAY, table_name="fulfillment_parcels")
-    _park_by(["carrier", "tracking_no"])
-
-
-def _park_by(columns: list[str]) -> None:
-    op.drop_index(_PARKED, table_name="fulfillment_tracking_events")
-    op.create_index(_PARKED, "fulfillment_tracking_events", columns, postgresql_where=sa.text("parcel_id IS NULL"))
+    op.create_index(_BY_CARRIER, _EVENTS, ["carrier", "tracking_no"], postgresql_where=sa.text("parcel_id IS NULL"))
+    op.drop_index(_BY_NUMBER, table_name=_EVENTS)
+    op.drop_index(_UNDER_WAY, table_name=_PARCELS)
