@@ -1,7 +1,8 @@
 """`bench allocation`: an emergency with 40 warehouses, five items and four tiers, for 10,000 and for 100,000 sites.
-Beside solving: one greatest and one cheapest flow of OR-Tools over the same edges, which is less than any fair plan
-needs. Beside the proof: reading the three CSV files. And what 51 states received in 2020 beside what the allocator
-would have sent them."""
+Beside solving: one greatest and one cheapest flow of OR-Tools over the same edges, which ends in a plan that is neither
+fair nor certified. (A fair plan may take less: whoever is held back by certain warehouses leaves the cheapest flow
+fewer edges.) Beside the proof: reading the three CSV files. And what 51 states received in 2020 beside what the
+allocator would have sent them."""
 
 from __future__ import annotations
 
@@ -60,11 +61,13 @@ async def run() -> list[dict[str, Any]]:
     table = data / "emergency" / "fema_ppe_distribution.csv"
     if table.is_file():
         ours, theirs = await asyncio.to_thread(_spread, table)
+        here, there = (f"{min(one):,.0f} to {max(one):,.0f}" for one in (ours, theirs))
         rows.append(
             at_most(
-                "allocation, 2020: most over least per case", 100 * ours, "%", 105, 100 * theirs, "what states received"
+                f"allocation, 51 states in 2020: items per case {here}, most over least", 100 * max(ours) / min(ours),
+                "%", 105, 100 * max(theirs) / min(theirs), f"what the states received: {there}",
             )
-        )
+        )  # fmt: skip
     return [row.as_json() for row in rows]
 
 
@@ -186,8 +189,8 @@ def _rss() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _spread(table: Path) -> tuple[float, float]:
-    """Most over least items per case among the states: as allocated here, and as received."""
+def _spread(table: Path) -> tuple[list[float], list[float]]:
+    """Items per case of every state: as allocated here, and as received."""
     from fulfillment.allocation.snapshot import freeze
     from fulfillment.allocation.solver import solve
     from fulfillment.allocation.tables import Demand, DemandTable, LeadTable, LeadTime, Supply, SupplyTable
@@ -205,7 +208,7 @@ def _spread(table: Path) -> tuple[float, float]:
     np.add.at(got, plan.snapshot.demands.site, plan.granted)
     ours = [units / cases[state] for state, units in zip(plan.snapshot.sites, got.tolist(), strict=True)]
     theirs = [sum(given[state, item] for item in FEMA) / count for state, count in cases.items()]
-    return max(ours) / min(ours), max(theirs) / min(theirs)
+    return ours, theirs
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from connectors import kit, manifest
 from connectors.contracts import Capability, ListingIn
+from fulfillment.allocation.tables import Demand, LeadTime, Supply
 from hub.app.cli import app
 from hub.kernel import metrics
 from hub.kernel.errors import Misconfigured
@@ -22,6 +23,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 GUIDE = (DOCS / "connector-guide.md").read_text(encoding="utf-8")
 OPERATIONS = (DOCS / "operations.md").read_text(encoding="utf-8")
 SCALING = (DOCS / "scaling.md").read_text(encoding="utf-8")
+ALLOCATION = (DOCS / "allocation.md").read_text(encoding="utf-8")
 EXAMPLE = re.search(r"```yaml\n(.*?)```", GUIDE.split("## A whole manifest", 1)[1], re.DOTALL)
 
 
@@ -111,10 +113,25 @@ def test_every_command_stands_in_the_operations_page() -> None:
 def test_no_page_names_a_command_that_does_not_exist() -> None:
     typed = commands(typer.main.get_command(app))
     groups = {command.split()[1] for command in typed if len(command.split()) == 3}
-    for page in (GUIDE, OPERATIONS, SCALING):
-        for first, second in re.findall(r"`supplyhub ([a-z]+)(?: ([a-z]+))?", page):
+    for page in (GUIDE, OPERATIONS, SCALING, ALLOCATION):
+        for first, second in re.findall(r"`supplyhub ([a-z-]+)(?: ([a-z]+))?", page):
             command = f"supplyhub {first} {second}" if first in groups else f"supplyhub {first}"
             assert command in typed, command
+
+
+def test_the_allocation_page_names_every_option_of_its_commands_and_every_column() -> None:
+    group: Any = typer.main.get_command(app)
+    options = {
+        option
+        for name in ("allocate", "verify-plan")
+        for parameter in group.commands[name].params
+        for option in parameter.opts
+        if option != "--help"
+    }
+    assert {"--demands", "--certificate", "--deadline-hours"} <= options
+    assert sorted(option for option in options if not re.search(rf"{option}\b", ALLOCATION)) == []
+    for table in (Demand, Supply, LeadTime):
+        assert [column for column in table._fields if f"`{column}`" not in ALLOCATION] == []
 
 
 def test_every_metric_stands_in_the_operations_page() -> None:

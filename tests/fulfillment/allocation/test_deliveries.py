@@ -3,8 +3,12 @@ cannot."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -52,6 +56,22 @@ def test_these_worlds_tell_fewest_from_merely_cheapest(
 ) -> None:
     monkeypatch.setattr(where, name, instead)
     assert sum(more_than_needed(world) > 0 for world in WORLDS) >= least
+
+
+def test_the_order_of_sets_in_memory_decides_nothing() -> None:
+    code = (
+        "import sys; from random import Random; from fulfillment.allocation.solver import solve; "
+        "from tests.fulfillment.allocation import kit; "
+        "sys.stdout.writelines(solve(kit.knotty(Random(seed)).freeze()).sha256 for seed in range(100))"
+    )
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True,
+            timeout=60, env={**os.environ, "PYTHONHASHSEED": hashes},
+        ).stdout
+        for hashes in ("1", "2")
+    ]  # fmt: skip
+    assert len(told[0]) == 6_400 and told[0] == told[1]
 
 
 def test_one_site_and_more_combinations_of_warehouses_than_can_be_tried() -> None:
