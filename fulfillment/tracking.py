@@ -16,7 +16,7 @@ import structlog
 from connectors import api as connectors
 from connectors.contracts import OrderUpdate, PayloadLanded, ShipmentStatus
 from fulfillment import clocks, store
-from fulfillment.carriers.tables import fold, spellings
+from fulfillment.carriers.tables import fold
 from fulfillment.contracts import EventResult, ShipmentUpdated, TrackingEventIn
 from fulfillment.parcels import CARRIER, VENDOR
 from hub.kernel.db import Tx
@@ -130,7 +130,7 @@ async def on_shipment_updated(tx: Tx, event: ShipmentUpdated) -> None:
 async def name_parcel(tx: Tx, po: PoRef, carrier: str, tracking_no: str, t0: datetime) -> int | None:
     """A parcel of this purchase order, with the events that came before its name; None when it already had one, in
     whatever spelling of its carrier."""
-    if await store.find_parcels(tx, [(name, tracking_no) for name in _names(carrier)]):
+    if any(fold(row["carrier"]) == fold(carrier) for row in await store.find_parcels(tx, [tracking_no])):
         return None
     row = (po.po_id, po.order_id, po.mall_id, po.vendor_id, carrier, tracking_no, t0)
     added = await store.add_parcels(tx, [row])
@@ -145,15 +145,11 @@ async def find(tx: Tx, keys: Collection[Key]) -> dict[Key, asyncpg.Record]:
     none; a parcel whose vendor named this carrier goes before one that may be anybody's."""
     if not keys:
         return {}
-    asked = {key: [(name, key[1]) for name in (*_names(key[0]), NO_CARRIER)] for key in keys}
-    pairs = sorted({pair for held in asked.values() for pair in held})
-    rows = {(row["carrier"], row["tracking_no"]): row for row in await store.find_parcels(tx, pairs)}
-    found: dict[Key, asyncpg.Record] = {}
-    for key, held in asked.items():
-        hits = [rows[pair] for pair in held if pair in rows]
-        if hits:
-            found[key] = min(hits, key=lambda row: (row["carrier"] == NO_CARRIER, row["id"]))
-    return found
+    named: dict[Key, asyncpg.Record] = {}
+    for row in await store.find_parcels(tx, sorted({number for _, number in keys})):  # the first of a spelling wins
+        named.setdefault((fold(row["carrier"]), row["tracking_no"]), row)
+    hits = {key: named.get((fold(key[0]), key[1])) or named.get((NO_CARRIER, key[1])) for key in keys}
+    return {key: row for key, row in hits.items() if row is not None}
 
 
 async def adopt_late(tx: Tx) -> int:
@@ -177,11 +173,6 @@ async def _adopt(tx: Tx, rows: Sequence[asyncpg.Record]) -> list[asyncpg.Record]
     if own:
         await store.adopt_parked(tx, [(row["event_id"], row["parcel_id"]) for row in own])
     return own
-
-
-def _names(carrier: str) -> tuple[str, ...]:
-    """Every way to write this carrier that a parcel can have been named by."""
-    return tuple(name for name in spellings(carrier) if len(name) <= 60)
 
 
 def _untimely(at: datetime, t0: datetime | None, now: datetime) -> str | None:

@@ -11,7 +11,7 @@ import structlog
 from connectors import api as connectors
 from fulfillment import store
 from fulfillment.carriers import intake
-from fulfillment.carriers.tables import spellings, table_of, tables
+from fulfillment.carriers.tables import table_of
 from fulfillment.tracking import NO_CARRIER
 from hub.kernel.db import uow
 from hub.kernel.errors import HubError, Misconfigured, Retry
@@ -42,7 +42,8 @@ async def follow_due() -> int:
         if not accounts:
             return 0
         account = min(accounts)
-        await store.carriers.ask_to_follow(tx, account, _carriers(), YOUNG, MOST)
+        carriers = [carrier for carrier in await store.carriers.carriers_under_way(tx, YOUNG) if _can_follow(carrier)]
+        await store.carriers.ask_to_follow(tx, account, carriers, YOUNG, MOST)
     async with uow() as tx:
         await store.carriers.end_arrived(tx)
         due = await store.carriers.take_follows(tx, account, MOST, _LEASE)
@@ -96,10 +97,9 @@ async def ask_again(state: str) -> int:
         return await store.carriers.ask_again(tx, state)
 
 
-def _carriers() -> list[str]:
-    """Every spelling of the carriers that Kuaidi100 knows, and parcels of no named carrier, for it finds out whose."""
-    known = [code for code, table in tables().items() if table.kuaidi100]
-    return sorted({name for code in known for name in spellings(code)} | {NO_CARRIER})
+def _can_follow(carrier: str) -> bool:
+    """Whether Kuaidi100 knows this carrier; of a parcel of no named carrier it finds out whose it is."""
+    return carrier == NO_CARRIER or table_of(carrier).kuaidi100 is not None
 
 
 __all__ = ["FOLLOWER", "ask_again", "follow_due"]

@@ -138,13 +138,6 @@ def table_of(carrier: str) -> CarrierTable:
     return tables().get(code) or CarrierTable(carrier=code[:60] or "unspecified", title=carrier[:60])
 
 
-def spellings(carrier: str) -> tuple[str, ...]:
-    """Every way to write this carrier that a parcel may have been registered under, in lower case."""
-    table = table_of(carrier)
-    names = (table.carrier, carrier, table.title, table.title_zh, table.kuaidi100 or "", *table.names)
-    return tuple(dict.fromkeys(name.strip().lower() for name in names if name.strip()))
-
-
 def hints(number: str) -> list[str]:
     """Carriers whose numbers look like this one, by code. A hint: several carriers share every shape."""
     text = number.strip().upper()

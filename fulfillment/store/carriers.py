@@ -123,6 +123,15 @@ async def followed_parcels(tx: Tx, connection_id: int, numbers: Sequence[str]) -
     )
 
 
+async def carriers_under_way(tx: Tx, young: timedelta) -> list[str]:
+    """The carriers of parcels that are on their way, as their vendors write them."""
+    rows = await tx.fetch(
+        "SELECT DISTINCT carrier FROM fulfillment_parcels WHERE created_at > $1 AND delivered_at IS NULL",
+        tx.now - young,
+    )
+    return [row["carrier"] for row in rows]
+
+
 async def ask_to_follow(tx: Tx, connection_id: int, carriers: Sequence[str], young: timedelta, limit: int) -> int:
     """Have parcels of these carriers that are on their way, and that nobody follows yet, followed by this account."""
     return await tx.run(

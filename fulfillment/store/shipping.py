@@ -90,13 +90,12 @@ async def adopt_parked(tx: Tx, pairs: Sequence[tuple[int, int]]) -> int:
     )
 
 
-async def find_parcels(tx: Tx, keys: Sequence[tuple[str, str]]) -> list[asyncpg.Record]:
-    """Parcels by (carrier, tracking number)."""
+async def find_parcels(tx: Tx, numbers: Sequence[str]) -> list[asyncpg.Record]:
+    """Parcels with these tracking numbers, of whatever carrier, the first that was named first."""
     return await tx.fetch(
-        "SELECT p.id, p.po_id, p.order_id, p.mall_id, p.vendor_id, p.carrier, p.tracking_no, p.t0 "
-        "FROM fulfillment_parcels p JOIN unnest($1::text[], $2::text[]) AS u(carrier, tracking_no) "
-        "USING (carrier, tracking_no)",
-        *columns_of(keys),
+        "SELECT id, po_id, order_id, mall_id, vendor_id, carrier, tracking_no, t0 FROM fulfillment_parcels "
+        "WHERE tracking_no = ANY($1::text[]) ORDER BY id",
+        list(numbers),
     )
 
 

@@ -60,6 +60,7 @@ parcels = Table(
     Column("first_scan_at", DateTime(timezone=True)),
     UniqueConstraint("carrier", "tracking_no"),
     Index("ix_fulfillment_parcels_order", "order_id"),
+    Index("ix_fulfillment_parcels_number", "tracking_no"),
     Index("ix_fulfillment_parcels_under_way", "created_at", postgresql_where=text("delivered_at IS NULL")),
 )
 

@@ -192,7 +192,7 @@ async def test_a_parcel_that_went_back_is_not_delivered(book: Book, hand: Hand) 
 async def test_parcels_are_followed_once_and_only_by_accounts_that_know_their_carrier(
     book: Book, hand: Hand, account: Account
 ) -> None:
-    await ship(book, "圆通", NUMBER)
+    await ship(book, "圆通速递有限公司", NUMBER)
     await ship(book, "unspecified", "NOBODYKNOWS1")
     await ship(book, "hermes", "H1234567890123456789")
     assert await follow_due() == 2

@@ -35,7 +35,7 @@ async def tell(carrier: str, payload: Any, connection: int | None = None) -> lis
     return [result.result for result in done.results]
 
 
-@pytest.mark.parametrize("written", ["yuantong", "圆通快递", "YTO", "unspecified"])
+@pytest.mark.parametrize("written", ["yuantong", "圆通快递", "YTO", "圆通速递有限公司", "unspecified"])
 async def test_scans_before_the_name_are_found_however_the_vendor_writes_the_carrier(
     written: str, book: Book, hand: Hand
 ) -> None:
@@ -47,6 +47,14 @@ async def test_scans_before_the_name_are_found_however_the_vendor_writes_the_car
     assert await tell("yuantong", history) == ["duplicate", "duplicate"]  # services send the whole history each time
     async with uow() as tx:
         assert all((await api.invariants(tx)).values())
+
+
+@pytest.mark.parametrize("written", ["圆通快递", "圆通速递有限公司", "unspecified"])
+async def test_scans_after_the_name_are_found_too(written: str, book: Book, hand: Hand) -> None:
+    line = await ship(book, written, NUMBER)
+    hand.forward(hours=40)
+    assert await tell("yuantong", scans((10, "已揽收"), (30, "已签收"))) == ["applied", "applied"]
+    assert (await clock_of(line))["delivered_at"] == T0 + timedelta(hours=30)
 
 
 async def test_scans_of_another_carrier_with_the_same_number_stay_parked(book: Book, hand: Hand) -> None:
@@ -85,7 +93,7 @@ async def test_a_parcel_is_named_once_in_whatever_spelling(book: Book, hand: Han
         po = next(po for po in book.pos.values() if po.order_id == line.order_id)
         await shipping.ship(tx, VENDOR, po.po_id, [ParcelIn(carrier="yuantong", tracking_no=NUMBER)])
     assert len(await rows("fulfillment_parcels")) == 1
-    for other in ("YUANTONG", "圆通速递", "圆通"):
+    for other in ("YUANTONG", "圆通速递", "圆通速递有限公司", "圆通"):
         with pytest.raises(Conflict) as taken:
             await ship(book, other, NUMBER)
         assert taken.value.code == "parcel_taken"
