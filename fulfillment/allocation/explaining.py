@@ -174,7 +174,7 @@ def words(why: Why, deadline: int) -> str:
         "nothing_counts": "nothing counts",
         "pack": "what is missing is less than a pack",
         "level": f"{places} could give no more; everybody held back by them alone ends at the same share"
-        + (f" ({why.level[0]}/{why.level[1]} = {why.level[0] / why.level[1]:.1%}, {why.by}, with {why.beside:,} others)"
+        + (f" ({why.level[0]}/{why.level[1]} = {why.level[0] / why.level[1]:.1%}, {why.by}; others: {why.beside:,})"
            if why.level else ""),
         "shut_out": f"{places} were empty when its turn came ({why.by} took the last)",
         "unreachable": f"no stock can arrive within {deadline / HOUR:g} hours",
@@ -183,7 +183,7 @@ def words(why: Why, deadline: int) -> str:
     if why.from_pool:
         beyond.append(f"{why.from_pool:,} from its own reserve")
     if why.too_far:
-        beyond.append(f"{why.too_far} more warehouses are too far")
+        beyond.append(f"warehouses too far away: {why.too_far}")
     if why.expired:
-        beyond.append(f"{why.expired} lots would expire on the way")
+        beyond.append(f"lots that would expire on the way: {why.expired}")
     return f"{why.site}: {got}: {said}" + (f"; {'; '.join(beyond)}" if beyond else "")

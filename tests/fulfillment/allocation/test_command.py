@@ -3,20 +3,15 @@ thing wrong."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import io
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hub.app.cli import main
+from tests.fulfillment.allocation.commanding import supplyhub, typed
 from tests.fulfillment.allocation.forging import sealed
 
 DEMANDS = "site,item,quantity,tier,cap\n" + "".join(
@@ -32,29 +27,6 @@ LEADS = "warehouse,site,hours,cost\n" + "".join(
     f"{place},站点{n:02},{(n * 5 + 9 * far) % 60}.5,{1 + (n + far) % 4}.25\n"
     for n in range(30) for far, place in enumerate(("东仓", "西仓"))
 )  # fmt: skip
-
-
-def supplyhub(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run `supplyhub WORDS` in a folder, in this process."""
-    said, warned, code = io.StringIO(), io.StringIO(), 0
-    with (
-        contextlib.chdir(folder), contextlib.redirect_stdout(said), contextlib.redirect_stderr(warned),
-        pytest.MonkeyPatch.context() as patch,
-    ):  # fmt: skip
-        patch.setattr(sys, "argv", ["supplyhub", *words])
-        try:
-            main()
-        except SystemExit as left:
-            code = left.code if isinstance(left.code, int) else int(left.code is not None)
-    return subprocess.CompletedProcess(words, code, said.getvalue(), warned.getvalue())
-
-
-def typed(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run `supplyhub WORDS` in a folder, in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "hub.app.cli", *words], cwd=folder, capture_output=True, text=True, timeout=60,
-        check=False, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
-    )  # fmt: skip
 
 
 INPUTS = ("--demands", "d.csv", "--supplies", "s.csv", "--lead-times", "l.csv")

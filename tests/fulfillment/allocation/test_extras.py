@@ -139,10 +139,10 @@ def test_each_site_reads_why_it_got_what_it_got() -> None:
     deadline = plan.snapshot.deadline
     assert words(middle, deadline) == (
         "乙: mask: 100 asked, tier 2; 50 granted (50.0%): 东仓 could give no more; "
-        "everybody held back by them alone ends at the same share (1/2 = 50.0%, tier 2, with 1 others)"
+        "everybody held back by them alone ends at the same share (1/2 = 50.0%, tier 2; others: 1)"
     )
     assert words(why(plan, "戊"), deadline).endswith(
-        "no stock can arrive within 48 hours; 1 more warehouses are too far"
+        "no stock can arrive within 48 hours; warehouses too far away: 1"
     )
     with pytest.raises(NotFound, match="'庚' did not ask"):
         why(plan, "庚")
