@@ -329,8 +329,11 @@ async def test_the_last_push_of_a_parcel_ends_its_following(
 ) -> None:
     await ship(book, "圆通", NUMBER)
     await follow_due()
-    lost = account.sandbox.callback("yuantong", NUMBER, status="abort", message="3天查询无记录").body
-    assert await push(web, account, lost) == (200, SAID)
+    lost = account.sandbox.callback("yuantong", NUMBER, status="abort", message="3天查询无记录")
+    [told] = account.sandbox.followed.values()
+    address = told["callbackurl"].removeprefix("http://hub.example")  # as it was told, so it calls
+    async with web.post(address, data=lost.body, headers=lost.headers) as answer:
+        assert (answer.status, await answer.json()) == (200, SAID)
     [follow] = await rows("fulfillment_parcel_follows")
     assert (follow["state"], follow["detail"]) == ("ended", "3天查询无记录")
 
