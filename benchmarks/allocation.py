@@ -1,7 +1,7 @@
 """`bench allocation`: an emergency with 40 warehouses, five items and four tiers, for 10,000 and for 100,000 sites.
 Beside solving: one greatest and one cheapest flow of OR-Tools over the same edges, which ends in a plan that is neither
-fair nor certified. (A fair plan may take less: whoever is held back by certain warehouses leaves the cheapest flow
-fewer edges.) Beside the proof: reading the three CSV files. And what 51 states received in 2020 beside what the
+fair nor certified. (A fair plan need not take longer: whoever is held back by certain warehouses leaves the cheapest
+flow fewer edges.) Beside the proof: reading the three CSV files. And what 51 states received in 2020 beside what the
 allocator would have sent them."""
 
 from __future__ import annotations
@@ -151,7 +151,8 @@ def measure(folder: Path) -> dict[str, float]:
     checked, rss = time.perf_counter(), _rss()
     return {
         "read": read - start, "solve": solved - read, "certify": certified - solved, "check": checked - certified,
-        "rss_read": rss_read, "rss": rss, "findings": len(findings), "flows": _flows(plan.solved),
+        "rss_read": rss_read, "rss": rss, "findings": len(findings),
+        "flows": min(_flows(plan.solved) for _ in range(2)),
         "edges": sum(len(one.network.edge_node) for one in plan.solved),
     }  # fmt: skip
 

@@ -141,9 +141,7 @@ def test_each_site_reads_why_it_got_what_it_got() -> None:
         "乙: mask: 100 asked, tier 2; 50 granted (50.0%): 东仓 could give no more; "
         "everybody held back by them alone ends at the same share (1/2 = 50.0%, tier 2; others: 1)"
     )
-    assert words(why(plan, "戊"), deadline).endswith(
-        "no stock can arrive within 48 hours; warehouses too far away: 1"
-    )
+    assert words(why(plan, "戊"), deadline).endswith("no stock can arrive within 48 hours; warehouses too far away: 1")
     with pytest.raises(NotFound, match="'庚' did not ask"):
         why(plan, "庚")
 
