@@ -13,7 +13,7 @@ from hub.kernel.db import Tx
 from hub.kernel.errors import NotFound
 from orders import outcomes, store
 from orders.book import Book, Po, open_book
-from orders.contracts import LineFacts, PoRef
+from orders.contracts import LineFacts, OrderStanding, PoRef, PoStanding
 from orders.issuing import on_refused, submit_to_vendors
 from orders.lifecycle import PoStatus, move
 from orders.placing import place_due
@@ -35,6 +35,28 @@ async def line_facts(tx: Tx, *, order_id: uuid.UUID | None = None, po_id: uuid.U
     if (order_id is None) == (po_id is None):
         raise ValueError("give order_id or po_id")
     return [LineFacts(**dict(row)) for row in await store.facts(tx, order_id, po_id)]
+
+
+async def standing(tx: Tx, order_id: uuid.UUID) -> OrderStanding | None:
+    """Where an order stands at this moment; None when there is no such order."""
+    order = await store.order_row(tx, order_id)
+    if order is None:
+        return None
+    lines, pos = await store.lines_of(tx, [order_id]), await store.pos_of(tx, [order_id])
+    return OrderStanding(
+        order_id=order_id,
+        mall_id=order["mall_id"],
+        mall_order_no=order["mall_order_no"],
+        status=order["status"],
+        lines=tuple((line["line_no"], line["status"]) for line in lines),
+        purchase_orders=tuple(
+            PoStanding(
+                po_id=po["id"], number=po["number"], vendor_id=po["vendor_id"], status=po["status"],
+                issued_at=po["created_at"],
+            )
+            for po in pos
+        ),
+    )  # fmt: skip
 
 
 async def find_po(

@@ -89,7 +89,28 @@ class PoRef(Frozen):
     vendor_order_no: str | None
 
 
+class PoStanding(Frozen):
+    """Where one purchase order of an order stands. `issued_at` is when it was made."""
+
+    po_id: uuid.UUID
+    number: str
+    vendor_id: int
+    status: str  # lifecycle.PoStatus
+    issued_at: datetime
+
+
+class OrderStanding(Frozen):
+    """Where an order stands: what its mall and vendors are told when that changes."""
+
+    order_id: uuid.UUID
+    mall_id: int
+    mall_order_no: str
+    status: str  # lifecycle.OrderStatus
+    lines: tuple[tuple[int, str], ...]  # (line number, lifecycle.LineStatus)
+    purchase_orders: tuple[PoStanding, ...]
+
+
 __all__ = [
-    "LineFacts", "LineUnsupplied", "OrderCancelled", "OrderPlaced", "OrderUpdate", "PoRef", "VendorAccepted",
-    "VendorRefused",
+    "LineFacts", "LineUnsupplied", "OrderCancelled", "OrderPlaced", "OrderStanding", "OrderUpdate", "PoRef",
+    "PoStanding", "VendorAccepted", "VendorRefused",
 ]  # fmt: skip

@@ -17,8 +17,10 @@ from hub.kernel import metrics, store
 from hub.kernel.db import uow
 from hub.kernel.errors import HubError, Retry
 from hub.kernel.openapi import document
+from hub.kernel.store import webhooks as webhook_store
 from hub.kernel.types import View
 from hub.kernel.web import Answer, Call, Routes
+from hub.kernel.webhooks import KEPT_DAYS
 
 routes = Routes("operations", prefix="")
 CANARY_ALARM_S = 30.0
@@ -68,9 +70,12 @@ async def prometheus(_call: Call[Any, Any]) -> web.Response:
         outbox = await store.outbox_state(tx)
         age = await store.canary_age(tx)
         drift = await connectors.api.sweep_drift(tx)
+        webhooks = await webhook_store.backlog(tx)
     metrics.SWEEP_DRIFT.clear()
     for connection_id, rows in drift.items():
         metrics.SWEEP_DRIFT.labels(connection_id).set(rows)
+    metrics.WEBHOOKS_WAITING.set(webhooks["waiting"])
+    metrics.WEBHOOKS_AGE.set(webhooks["oldest"])
     metrics.OUTBOX_PENDING.set(outbox["pending"])
     metrics.OUTBOX_DEAD.set(outbox["dead"])
     metrics.OUTBOX_AGE.set(outbox["age"])
@@ -128,5 +133,6 @@ async def housekeeping() -> None:
         await store.forget_delivered(tx, older_than_days=30)
         await store.forget_idempotency_keys(tx, older_than_days=30)
         await store.forget_ticks(tx)
+        await webhook_store.forget(tx, KEPT_DAYS, 10_000)
         await connectors.api.forget_old(tx)
         await pricing.api.forget_old_observations(tx)

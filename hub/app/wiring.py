@@ -20,7 +20,9 @@ import fulfillment.api
 import fulfillment.carriers.api
 import fulfillment.carriers_web
 import fulfillment.web
+import hub.app.notices
 import hub.app.operations
+import hub.app.webhooks_web
 import orders.api
 import orders.vendor_web
 import orders.web
@@ -31,7 +33,7 @@ from connectors.contracts import ConnectionTurned, PayloadLanded, Quarantined
 from fulfillment.carriers.api import CarrierPayloadLanded
 from fulfillment.contracts import ShipmentUpdated
 from hub.app.pulls import poll_due, pull_due
-from hub.kernel import events, tasks
+from hub.kernel import events, tasks, webhook_lanes, webhooks
 from hub.kernel.events import Flow
 from hub.kernel.web import Route
 from orders.contracts import LineUnsupplied, OrderCancelled, OrderPlaced, VendorAccepted, VendorRefused
@@ -47,12 +49,13 @@ FLOW: Flow = {
     Oversold: [],
     ParityCaseOpened: [],
     ParityCaseClosed: [],
-    OrderPlaced: [fulfillment.api.on_placed, orders.api.submit_to_vendors],
-    VendorAccepted: [fulfillment.api.on_accepted],
-    VendorRefused: [orders.api.on_refused, fulfillment.api.on_refused],  # orders' locks first, as everywhere
-    LineUnsupplied: [fulfillment.api.on_unsupplied],
-    OrderCancelled: [fulfillment.api.on_cancelled],
-    ShipmentUpdated: [fulfillment.api.on_shipment_updated],
+    OrderPlaced: [fulfillment.api.on_placed, orders.api.submit_to_vendors, hub.app.notices.on_order],
+    VendorAccepted: [fulfillment.api.on_accepted, hub.app.notices.on_order],
+    # orders' locks first, as everywhere
+    VendorRefused: [orders.api.on_refused, fulfillment.api.on_refused, hub.app.notices.on_order],
+    LineUnsupplied: [fulfillment.api.on_unsupplied, hub.app.notices.on_order],
+    OrderCancelled: [fulfillment.api.on_cancelled, hub.app.notices.on_order],
+    ShipmentUpdated: [fulfillment.api.on_shipment_updated, hub.app.notices.on_shipment],
     CarrierPayloadLanded: [fulfillment.carriers.api.on_payload],
 }
 
@@ -69,6 +72,7 @@ ROUTES: list[Route] = [
     *pricing.web.routes.all,
     *fulfillment.web.routes.all,
     *fulfillment.carriers_web.routes.all,
+    *hub.app.webhooks_web.routes.all,
     *hub.app.operations.routes.all,
 ]
 
@@ -92,6 +96,7 @@ TASKS: dict[str, Task] = {
     "refresh_undecided": Task(fulfillment.api.refresh_undecided, "flow", 60),
     "adopt_late": Task(fulfillment.api.adopt_late, "flow", 60),
     "follow_parcels": Task(fulfillment.carriers.api.follow_due, "sync", 30),
+    webhooks.SENDING: Task(webhook_lanes.send_due, "flow", 2),
     "canary": Task(hub.app.operations.canary, "flow", 10),
     "housekeeping": Task(hub.app.operations.housekeeping, "flow", 600),
 }

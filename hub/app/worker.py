@@ -16,7 +16,7 @@ from celery.exceptions import SecurityWarning
 
 from hub.app import runtime
 from hub.app.broker import QUEUES, make_celery
-from hub.kernel import db, log, tasks
+from hub.kernel import db, log, tasks, webhook_lanes
 from hub.kernel.settings import settings
 
 logger = structlog.get_logger()
@@ -77,6 +77,7 @@ def run_worker(queues: list[str], concurrency: int, name: str) -> None:
         if _loop is not None:
             tasks.install(None)
             _loop.call(stop_pulls())
+            _loop.call(webhook_lanes.stop())
             if waker is not None:
                 _loop.call(waker.close())
             _loop.call(db.disconnect())

@@ -19,6 +19,9 @@ SWEEP_DRIFT = Gauge(
 )  # fmt: skip
 STOCK_REPORTS = Counter("supplyhub_stock_reports_total", "Stock reports by result", ["result"])
 ORDERS = Counter("supplyhub_orders_total", "Orders by outcome", ["outcome"])
+WEBHOOKS = Counter("supplyhub_webhooks_total", "Attempts to deliver outgoing webhooks by outcome", ["outcome"])
+WEBHOOKS_WAITING = Gauge("supplyhub_webhooks_waiting", "Outgoing webhooks that are due and not sent")
+WEBHOOKS_AGE = Gauge("supplyhub_webhooks_oldest_seconds", "How long the oldest of them has been due, seconds")
 OUTBOX_PENDING = Gauge("supplyhub_outbox_pending", "Events waiting to be delivered")
 OUTBOX_DEAD = Gauge("supplyhub_outbox_dead", "Events given up after too many attempts")
 OUTBOX_AGE = Gauge("supplyhub_outbox_oldest_seconds", "Age of the oldest waiting event, seconds")

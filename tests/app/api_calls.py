@@ -95,6 +95,14 @@ def _stock(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
     return {"updates": [{"sku": SHARED_SKU, "on_hand": 400 + next(_fresh)}]}
 
 
+def _endpoint(_world: World, tenant: Tenant | None, _ids: Ids) -> Any:
+    return {"url": f"https://hooks.example/{tenant.name if tenant else 'staff'}/{next(_fresh)}"}
+
+
+def _since(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
+    return {"since": (clock.now() - timedelta(hours=1)).isoformat()}
+
+
 _FIGURE = Way("figure")
 _SHARED = Way("shared")
 _STAFF = Way("staff")
@@ -132,6 +140,17 @@ WAYS: dict[str, Way] = {
     "POST /v1/vendor/orders/{po}/ship": Way("own", "po:to_ship", body=_parcel),
     "POST /v1/vendor/listings": Way("own", body=_listing),
     "POST /v1/vendor/stock": Way("own", body=_stock),
+    # malls and vendors alike
+    "GET /v1/webhook-types": Way("own"),
+    "GET /v1/webhook-endpoints": Way("own"),
+    "POST /v1/webhook-endpoints": Way("own", body=_endpoint),
+    "GET /v1/webhook-endpoints/{id}": Way("own", "hook"),
+    "PUT /v1/webhook-endpoints/{id}": Way("own", "hook", body=lambda *_: {"description": f"no. {next(_fresh)}"}),
+    "DELETE /v1/webhook-endpoints/{id}": Way("own", "hook:to_remove"),
+    "GET /v1/webhook-endpoints/{id}/deliveries": Way("own", "hook"),
+    "POST /v1/webhook-endpoints/{id}/replay": Way("own", "hook", body=_since),
+    "POST /v1/webhook-endpoints/{id}/rotate": Way("own", "hook"),
+    "POST /v1/webhook-endpoints/{id}/test": Way("own", "hook"),
     # figures
     "GET /v1/metrics/delivery-72h": _FIGURE,
     "GET /v1/metrics/stockouts": _FIGURE,

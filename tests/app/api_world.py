@@ -228,12 +228,23 @@ async def build(client: TestClient[Any, Any]) -> World:
     await _pool(world)
     world.ids["carrier"] = "fedex"
     await _prices(world)
+    await _hooks(world)
     await _orders(world)
     return world
 
 
 def _bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
+
+
+async def _hooks(world: World) -> None:
+    """Everybody wants to be told."""
+    for tenant in world.tenants:
+        for name in ("hook", "hook:to_remove"):
+            asked = {"url": f"https://hooks.example/{tenant.name}", "description": f"{name} of {tenant.name}"}
+            made = await world.good("POST", "/webhook-endpoints", tenant.headers, asked)
+            tenant.ids[name] = made["id"]
+            tenant.marks |= {made["id"], made["secret"]}
 
 
 async def _vendor(world: World, letter: str) -> None:

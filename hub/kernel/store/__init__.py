@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from hub.kernel.db import Tx, metadata
+from hub.kernel.store import webhooks
 
 PENDING, DONE, DEAD = 0, 1, 2
 
@@ -265,3 +266,5 @@ async def audit_rows(tx: Tx) -> list[asyncpg.Record]:
 async def walls_bind(tx: Tx) -> bool:
     """Whether row-level security binds the role this process connects as."""
     return bool(await tx.fetchval("SELECT NOT (rolsuper OR rolbypassrls) FROM pg_roles WHERE rolname = current_user"))
+
+__all__ = ["webhooks"]
