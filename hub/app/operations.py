@@ -20,7 +20,7 @@ from hub.kernel.openapi import document
 from hub.kernel.store import webhooks as webhook_store
 from hub.kernel.types import View
 from hub.kernel.web import Answer, Call, Routes
-from hub.kernel.webhooks import KEPT_DAYS
+from hub.kernel.webhooks import KEPT_DAYS, TYPES
 
 routes = Routes("operations", prefix="")
 CANARY_ALARM_S = 30.0
@@ -88,7 +88,7 @@ def api_document() -> dict[str, Any]:
     """The OpenAPI document of everything served."""
     from hub.app.wiring import ROUTES  # this module's routes are among them
 
-    return document(ROUTES, version=version("supplyhub"))
+    return document(ROUTES, version=version("supplyhub"), told=TYPES)
 
 
 @routes.get("/openapi.json", scope="public", summary="This API as an OpenAPI 3.1 document", answer=dict[str, Any])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, Field, TypeAdapter
@@ -32,8 +33,18 @@ class Problem(BaseModel):
     facts: dict[str, Any] | None = None
 
 
-def document(routes: Iterable[Route], *, version: str) -> dict[str, Any]:
-    """The validated document as plain JSON values."""
+class Message(BaseModel):
+    """An outgoing message. It may come twice (same `webhook-id`) and out of order (compare `timestamp`)."""
+
+    type: str
+    timestamp: datetime
+    data: dict[str, Any]
+
+
+def document(
+    routes: Iterable[Route], *, version: str, told: Mapping[str, tuple[Iterable[str], str]] | None = None
+) -> dict[str, Any]:
+    """The validated document as plain JSON values. `told`: type of outgoing message -> (who is told, when)."""
     schemas: dict[str, Any] = {}
     problem = _schema(Problem, schemas, "serialization")
     paths: dict[str, Any] = {}
@@ -86,6 +97,7 @@ def document(routes: Iterable[Route], *, version: str) -> dict[str, Any]:
             "description": "The hub between companies' employee-benefit malls and the vendors that supply them.",
         },
         "paths": paths,
+        "webhooks": _messages(told or {}, schemas),
         "components": {
             "schemas": schemas,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
@@ -95,6 +107,34 @@ def document(routes: Iterable[Route], *, version: str) -> dict[str, Any]:
 
     OpenAPI.model_validate(raw)
     return raw
+
+
+def _messages(told: Mapping[str, tuple[Iterable[str], str]], schemas: dict[str, Any]) -> dict[str, Any]:
+    """Outgoing messages after the Standard Webhooks specification, as the other side serves them."""
+    headers = [
+        {"name": name, "in": "header", "required": True, "schema": {"type": "string"}, "description": meaning}
+        for name, meaning in (
+            ("webhook-id", "the same for every attempt"),
+            ("webhook-timestamp", "of this attempt, seconds since 1970"),
+            ("webhook-signature", "v1,base64 of HMAC-SHA256 over id.timestamp.body; several during a rotation"),
+        )
+    ]
+    return {
+        kind: {
+            "post": {
+                "operationId": "told_" + kind.replace(".", "_"),
+                "summary": when,
+                "x-scopes": sorted(scopes),
+                "parameters": headers,
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {"schema": _schema(Message, schemas, "serialization")}},
+                },
+                "responses": {"2XX": {"description": "Taken"}, "410": {"description": "Send nothing here any more"}},
+            }
+        }
+        for kind, (scopes, when) in told.items()
+    }
 
 
 def _content(answer: Any, schemas: dict[str, Any]) -> dict[str, Any]:

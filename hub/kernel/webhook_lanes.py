@@ -30,7 +30,9 @@ LADDER = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)  # seconds
 HOLDS = (5, 30, 120, 600, 900)  # seconds that an endpoint is left alone after its nth failed visit
 LANES, UNWELL = 32, 8  # endpoints visited at once; of those that failed last time
 AT_ONCE = 8  # messages in flight to one endpoint
-TIMEOUT_S, DEADLINE_S, LEASE_S = 15.0, 20.0, 90.0
+BATCH = 128  # claimed and written down together
+TIMEOUT_S, DEADLINE_S = 15.0, 20.0
+BATCH_S, LEASE_S = 30.0, 90.0  # no new call of a batch after; claimed for
 LONGEST_WAIT_S = 3600.0
 _SAID = 200  # characters kept of what a refusing endpoint said
 
@@ -100,7 +102,7 @@ async def visit(endpoint_id: uuid.UUID) -> int:
         while True:
             async with uow(HUB) as tx:
                 endpoint = await store.target(tx, endpoint_id)
-                batch = await store.claim(tx, endpoint_id, AT_ONCE * 4, LEASE_S) if endpoint is not None else []
+                batch = await store.claim(tx, endpoint_id, BATCH, LEASE_S) if endpoint is not None else []
             if endpoint is None or not batch:
                 return taken
             # One first: a server that is down costs one time-out, not as many as messages wait.
@@ -118,15 +120,20 @@ async def visit(endpoint_id: uuid.UUID) -> int:
 async def _send_all(
     client: httpx.AsyncClient, endpoint: asyncpg.Record, batch: list[asyncpg.Record]
 ) -> dict[uuid.UUID, Outcome]:
+    """What came of each message that was tried: a batch that takes too long is broken off between two calls."""
     keys = webhooks.secrets_of(endpoint, clock.now())
-    width = asyncio.Semaphore(AT_ONCE)
+    outcomes: dict[uuid.UUID, Outcome] = {}
+    waiting = iter(batch)
+    until = asyncio.get_running_loop().time() + BATCH_S
 
-    async def one(row: asyncpg.Record) -> Outcome:
-        async with width:
-            return await _send(client, endpoint["url"], row["message_id"], row["body"], keys)
+    async def one_after_another() -> None:
+        for row in waiting:
+            if asyncio.get_running_loop().time() > until:
+                return
+            outcomes[row["message_id"]] = await _send(client, endpoint["url"], row["message_id"], row["body"], keys)
 
-    outcomes = await asyncio.gather(*(one(row) for row in batch))
-    return {row["message_id"]: outcome for row, outcome in zip(batch, outcomes, strict=True)}
+    await asyncio.gather(*(one_after_another() for _ in range(min(AT_ONCE, len(batch)))))
+    return outcomes
 
 
 async def _send(client: httpx.AsyncClient, url: str, message_id: uuid.UUID, body: bytes, keys: list[str]) -> Outcome:

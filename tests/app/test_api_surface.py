@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from hub.app.operations import api_document
+from hub.kernel.webhooks import TYPES
 from tests.app.api_calls import WAYS, caller_of, operations, request
 from tests.app.api_world import SHARED_GTIN, SHARED_SKU, Reply, World, living_world
 
@@ -291,3 +292,9 @@ async def test_a_product_and_an_order_carry_the_names_that_malls_build_on(world:
     for figure in ("delivery-72h", "stockouts", "parity", "assortment"):
         shown = await world.good("GET", f"/metrics/{figure}", world.staff)
         assert {"numerator", "denominator", "window", "target", "status", "as_of"} <= set(shown), figure
+
+
+def test_the_document_names_every_message_that_is_told() -> None:
+    assert set(api_document()["webhooks"]) == set(TYPES)
+    for kind, item in api_document()["webhooks"].items():
+        assert set(item["post"]["x-scopes"]) == TYPES[kind][0]

@@ -15,7 +15,7 @@ from connectors import kit, manifest
 from connectors.contracts import Capability, ListingIn
 from fulfillment.allocation.tables import Demand, LeadTime, Supply
 from hub.app.cli import app
-from hub.kernel import metrics
+from hub.kernel import metrics, webhook_lanes, webhooks
 from hub.kernel.errors import Misconfigured
 from hub.kernel.settings import Settings
 
@@ -150,3 +150,10 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in DOCS.rglob("*.md"):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} -> {target}"
+
+
+def test_every_message_that_is_told_stands_in_the_page_of_webhooks() -> None:
+    page = (DOCS / "webhooks.md").read_text(encoding="utf-8")
+    rows = [f"| `{kind}` | {', '.join(sorted(who))} | {when} |" for kind, (who, when) in webhooks.TYPES.items()]
+    assert [row for row in rows if row not in page] == []
+    assert "24 h, then it counts" in page and webhook_lanes.LADDER[-1] == 86_400 and len(webhook_lanes.LADDER) == 9

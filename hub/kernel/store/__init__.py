@@ -267,4 +267,5 @@ async def walls_bind(tx: Tx) -> bool:
     """Whether row-level security binds the role this process connects as."""
     return bool(await tx.fetchval("SELECT NOT (rolsuper OR rolbypassrls) FROM pg_roles WHERE rolname = current_user"))
 
+
 __all__ = ["webhooks"]
