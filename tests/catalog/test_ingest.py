@@ -191,13 +191,18 @@ async def test_one_batch_is_prepared_while_the_one_before_is_written_unless_they
     monkeypatch.setattr(ingest, "Buffer", lambda _rows: Buffer(rows=10))
     seen: list[str] = []
     prepare, write = ingest.staging.prepare, ingest.landing.write
+    second_begun = asyncio.Event()
 
     async def preparing(tx: Any, view: Any, batch: Any) -> Any:
         seen.append(f"prepare {batch.rows[0].vendor_sku}")
+        if batch.rows[0].vendor_sku == "B0":
+            second_begun.set()
         return await prepare(tx, view, batch)
 
     async def writing(tx: Any, view: Any, batch: Any, *rest: Any) -> Any:
-        await asyncio.sleep(0.05)
+        if batch.rows[0].vendor_sku == "A0":
+            await asyncio.wait_for(second_begun.wait(), 30)
+        await asyncio.sleep(0.05)  # a third that does not wait would begin in this time
         done = await write(tx, view, batch, *rest)
         seen.append(f"wrote {batch.rows[0].vendor_sku}")
         return done
