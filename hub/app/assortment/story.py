@@ -12,6 +12,7 @@ FAILOVER = gtin13(2901, 0, 0, 1)  # tissues: the grocery is cheaper, shows stock
 SOLE_SOURCE = gtin13(2202, 0, 0, 0)  # yoghurt: only the grocery sells it, and refuses
 LATE = gtin13(3501, 0, 0, 0)  # kettle: the shop ships it, the carrier delivers it after 72 hours
 BOUNDARY_PASS = gtin13(3503, 0, 0, 0)  # rice cooker: dearer than the reference by exactly 5.00 %
+SCARCE = BOUNDARY_PASS  # the last ten of it, and thirty people
 BOUNDARY_BREACH = gtin13(3604, 0, 0, 0)  # earbuds: dearer by exactly 5.01 %
 CONTENDED = gtin13(1101, 0, 0, 1)  # masks, box of 50: sold by three vendors, ordered by everybody
 

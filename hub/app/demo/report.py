@@ -172,4 +172,4 @@ def show(report: Report, console: Console) -> None:
         promises.add_row(name.replace("_", " "), "yes" if holds else "[bold red]NO[/]")
     console.print(promises)
     times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report.seconds.items())
-    console.print(f"As of {report.as_of}. Took: {times}. The emergency allocator is not built yet.")
+    console.print(f"As of {report.as_of}. Took: {times}.")

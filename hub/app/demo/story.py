@@ -100,12 +100,12 @@ async def act_order(stage: Scene, malls: list[Role], played: Played) -> None:
     await stage.play("webhooks", vendor=SHOP, url=f"{stage.hub.base_url}/v1/push/{stage.connections[SHOP]}")
     for gtin in story.REFUSED_BY_GROCERY:  # gone at the vendor, without a word to us
         await stage.play("stock", vendor=GROCERY, gtin=gtin, on_hand=0, announce=False)
-    scarce = await product_by_gtin(first, story.LATE)
-    await stage.play("stock", vendor=SHOP, gtin=story.LATE, on_hand=SCARCE_UNITS + 1, announce=True)
-    await until(lambda: _available(first, scarce["id"], SCARCE_UNITS + 1), "the pushed stock of the scarce item")
+    scarce = await product_by_gtin(first, story.SCARCE)
+    await stage.play("stock", vendor=SHOP, gtin=story.SCARCE, on_hand=SCARCE_UNITS, announce=True)
+    await until(lambda: _available(first, scarce["id"], SCARCE_UNITS), "the pushed stock of the scarce item")
 
     pushing = asyncio.create_task(_push_stock(stage))
-    late = await order(first, [{"product_id": scarce["id"], "qty": 1}])
+    late = await order(first, [{"product_id": (await product_by_gtin(first, story.LATE))["id"], "qty": 1}])
     played.late_order = late["id"]
     played.orders.append(late)
     await asyncio.gather(
@@ -145,7 +145,7 @@ async def _ordinary(stage: Scene, malls: list[Role], played: Played) -> None:
     for query in ("口罩", "牛奶", "洗衣液", "维生素", "大米", "牙膏", "纸巾"):
         page = await malls[0].get("/v1/products", q=query, kind="goods", in_stock="true", limit=20)
         goods += [item for item in page["items"] if (item["available"] or 0) >= 20]
-    forced = {story.LATE, story.CONTENDED, *story.REFUSED_BY_GROCERY}
+    forced = {story.LATE, story.SCARCE, story.CONTENDED, *story.REFUSED_BY_GROCERY}
     goods = [item for item in goods if (item["gtin"] or "").lstrip("0") not in forced]
     gate = asyncio.Semaphore(6)
 
@@ -169,18 +169,24 @@ async def _refused_lines(mall: Role, played: Played) -> None:
 
 
 async def _contend(mall: Role, product_id: str, played: Played) -> None:
-    """Thirty people order one each of the last ten."""
+    """Thirty people put one each of the last ten into their baskets; those who got one buy it. (Bought at once, the shop
+    would count it off while others still order, and its stamps tell seconds only: for the rest of that second the hub
+    cannot know whether a count includes the order, and shows one too few rather than sell one too many.)"""
 
     async def one() -> None:
         try:
-            played.orders.append(await order(mall, [{"product_id": product_id, "qty": 1}]))
+            held = await order(mall, [{"product_id": product_id, "qty": 1}], mode="reserve")
             played.scarce_sold += 1
         except Refused as refused:
             if refused.code != "out_of_stock":
                 raise
             played.refused_at_once.append(refused)
+        else:
+            holders.append(held["id"])
 
+    holders: list[str] = []
     await asyncio.gather(*(one() for _ in range(SCARCE_RIVALS)))
+    played.orders += [await mall.post(f"/v1/orders/{holder}/confirm") for holder in holders]
 
 
 async def _special(stage: Scene, mall: Role, played: Played) -> None:

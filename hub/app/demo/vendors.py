@@ -42,7 +42,8 @@ def _few(items: tuple[SampleItem, ...], small: bool) -> tuple[SampleItem, ...]:
     """All items, or in a small scene those that the story needs and the first few."""
     if not small:
         return items
-    told = {assortment.story.FAILOVER, assortment.story.SOLE_SOURCE, assortment.story.LATE, assortment.story.CONTENDED}
+    tale = assortment.story
+    told = {tale.FAILOVER, tale.SOLE_SOURCE, tale.LATE, tale.SCARCE, tale.CONTENDED}
     return tuple(item for n, item in enumerate(items) if n < SMALL or item.gtin in told)
 
 
