@@ -169,9 +169,9 @@ async def _refused_lines(mall: Role, played: Played) -> None:
 
 
 async def _contend(mall: Role, product_id: str, played: Played) -> None:
-    """Thirty people put one each of the last ten into their baskets; those who got one buy it. (Bought at once, the shop
-    would count it off while others still order, and its stamps tell seconds only: for the rest of that second the hub
-    cannot know whether a count includes the order, and shows one too few rather than sell one too many.)"""
+    """Thirty people put one each of the last ten into their baskets; those who got one buy it. (Bought at once, the
+    shop would count it off while others still order, and its stamps tell seconds only: for the rest of that second
+    the hub cannot know whether a count includes the order, and shows one too few rather than sell one too many.)"""
 
     async def one() -> None:
         try:
