@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from catalog.matching import quantities
+from pricing import units
 from pricing.units import NOT_UNDERSTOOD, Pack, read_pack, same_measure
 
 READ = [
@@ -35,6 +37,30 @@ READ = [
     ("12瓶", "12", "bottle"),
     ("一箱24瓶", "24", "bottle"),
     ("2盒", "2", "box"),
+    ("2两", "100", "g"),
+    ("1斤2两", "600", "g"),
+    ("半斤装", "250", "g"),
+    ("五斤装", "2500", "g"),
+    ("十二瓶装", "12", "bottle"),
+    ("三只松鼠 每日坚果 750g", "750", "g"),  # a brand, not three of anything
+    ("10包邮 500g", "500", "g"),
+    ("3层100抽*24包", "2400", "piece"),
+    ("10卷*2提", "20", "roll"),
+    ("100g*5袋/盒", "500", "g"),
+    ("90粒/瓶*3", "270", "piece"),
+    ("1打", "12", "piece"),
+    ("2 dozen eggs", "24", "piece"),
+    ("5lb", "2267.96185", "g"),
+    ("16 oz", "453.592370000", "g"),
+    ("24 x 12 fl. oz. cans", "8517.1765140000", "ml"),
+    ("12 fl oz (355 ml)", "355", "ml"),  # one content told twice: the metric figure counts
+    ("16 oz (1 lb) 454g", "454", "g"),
+    ("1 gallon", "3785.411784", "ml"),
+    ("8 fl oz (Pack of 3)", "709.7647095000", "ml"),
+    ("Pack of 6 500ml", "3000", "ml"),
+    ("case of 24 500 ml", "12000", "ml"),
+    ("twin pack 50ml", "100", "ml"),
+    ("(4x500g) x 2", "4000", "g"),
 ]
 
 NOT_READ = [
@@ -48,18 +74,26 @@ NOT_READ = [
     "2盒*50",  # fifty of what?
     "500滴*2瓶",
     "买2送1 500g",
+    "355 ml (x24)",
+    "355ml, x24",
+    "12 fl oz (355 ml) x 24",
+    "12+2罐",
+    "500ml+100ml",
+    "4 x 6-pack 330ml cans",
+    "500ml两瓶装",
+    "1 imp gal",
+    "1 lb 4 oz",
     "500-600g",
     "0g糖",
-    "5lb",
     "0,5 l",
     "500g*2kg",
     "9" * 500 + "g",
 ]
 
 
-@pytest.mark.parametrize(("text", "units", "unit"), READ)
-def test_a_clear_pack_is_read(text: str, units: str, unit: str) -> None:
-    assert read_pack(text) == Pack(Decimal(units), unit, understood=True)
+@pytest.mark.parametrize(("text", "holds", "unit"), READ)
+def test_a_clear_pack_is_read(text: str, holds: str, unit: str) -> None:
+    assert read_pack(text) == Pack(Decimal(holds), unit, understood=True)
 
 
 @pytest.mark.parametrize("text", NOT_READ)
@@ -95,3 +129,18 @@ def test_packs_of_different_kinds_are_never_compared() -> None:
     assert not same_measure(read_pack("500ml*12瓶"), read_pack("12瓶"))
     assert not same_measure(read_pack("24片"), read_pack("整箱"))  # 整箱 may be 24 too
     assert same_measure(read_pack("整箱"), read_pack("case"))
+
+
+def test_the_matcher_and_the_price_check_mean_the_same_by_a_unit() -> None:
+    """Two readings, one meaning: docs/adr/0013."""
+    matcher = quantities._UNITS
+    measures = {**{word: ("mass", scale) for word, (unit, scale) in units._MEASURES.items() if unit == "g"}}
+    measures |= {word: ("volume", scale) for word, (unit, scale) in units._MEASURES.items() if unit == "ml"}
+    both = measures.keys() & matcher.keys()
+    assert len(both) >= 20
+    for word in both:
+        dimension, scale = measures[word]
+        assert (matcher[word][0], matcher[word][2]) == (dimension, pytest.approx(float(scale), rel=1e-5)), word
+    counted = units._COUNTERS.keys() & matcher.keys()
+    assert len(counted) >= 20
+    assert {matcher[word][0] for word in counted} == {"count"}
