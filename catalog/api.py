@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from catalog.changes import note
 from catalog.figures import live_listings, shelf_totals, size
-from catalog.ingest import on_connection_turned, on_payload, on_references, put_connection, sync
+from catalog.ingest import on_connection_turned, on_payload, put_connection, sync
 from catalog.offers import offers_for, slots_for
+from catalog.prices import on_holds_changed, on_listings_changed, on_move_confirmed, on_references
 from catalog.stock import (
     Drift,
     Shelf,
@@ -31,6 +32,9 @@ __all__ = [
     "note",
     "offers_for",
     "on_connection_turned",
+    "on_holds_changed",
+    "on_listings_changed",
+    "on_move_confirmed",
     "on_payload",
     "on_references",
     "put_connection",

@@ -29,7 +29,8 @@ class Offer(Frozen):
     available: int | None
     level: Level
     fresh: bool
-    held_by_parity: bool = False  # for the asking mall: policy `hold` or `block`
+    held_by_parity: bool = False  # for the asking mall: its policy `hold`
+    blocked_by_parity: str | None = None  # ... its policy `block`: why, in words
     vendor_ref: str | None = None
     category: str | None = None
     city: str | None = None  # where a service takes place

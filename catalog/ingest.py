@@ -36,7 +36,6 @@ from hub.kernel.db import HUB, Tx, database, uow
 from hub.kernel.errors import Broken, Conflict, HubError, Retry
 from hub.kernel.settings import settings
 from pricing import api as pricing
-from pricing.contracts import OfferPrice, ReferencesRecorded
 
 log = structlog.get_logger()
 TRIES = 6  # of one batch, when other transactions get in between
@@ -187,7 +186,7 @@ class _Pull:
                 tally = await observing.land_references(tx, self.connection, batch)
                 bad: list[BadRow] = []
             else:
-                tally, bad, _ = await landing.write(tx, self.connection, batch, prepared, self.run.id, self._ids)
+                tally, bad, _, _ = await landing.write(tx, self.connection, batch, prepared, self.run.id, self._ids)
             await _report(tx, self.connection.id, self.run.id, batch, bad)
             total = Tally()
             total.add(self.total)
@@ -330,7 +329,7 @@ async def on_payload(tx: Tx, event: PayloadLanded) -> None:
     if connection.role == "reference":
         tally_up(await observing.land_references(tx, connection, batch))
     elif content.listings:
-        tally, bad, _ = await landing.land(tx, connection, batch, None)
+        tally, bad, _, _ = await landing.land(tx, connection, batch, None)
         tally_up(tally)
     if content.stock and connection.role == "supply":
         results = await stock.apply_reports(tx, connection.id, content.stock)
@@ -341,10 +340,3 @@ async def on_payload(tx: Tx, event: PayloadLanded) -> None:
             if result == stock.UNKNOWN_SKU
         ]  # fmt: skip
     await _report(tx, connection.id, None, batch, bad)
-
-
-async def on_references(tx: Tx, event: ReferencesRecorded) -> None:
-    """New reference prices: have the offers of these products judged again."""
-    rows = await store.prices_of_products(tx, event.product_ids)
-    if rows:
-        await pricing.check(tx, [OfferPrice(**dict(row)) for row in rows])

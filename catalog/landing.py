@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from catalog import changes, reports, staging, stock, store
+from catalog import changes, prices, reports, staging, stock, store
 from catalog.batching import Batch
 from catalog.contracts import ListingsChanged
 from catalog.observing import note_market_prices
@@ -27,6 +27,7 @@ class Landed(NamedTuple):
     tally: Tally
     bad: list[BadRow]
     written: frozenset[str]
+    waiting: Mapping[str, str]  # SKUs whose new price waits for confirmation, and what is said of each
 
 
 async def land(
@@ -48,6 +49,7 @@ async def write(
     """The second half of `land`, in the transaction that prepared the batch."""
     latest, bad = prepared.latest, prepared.bad
     await staging.settle_identities(tx, connection, prepared)
+    waiting = await prices.hold_back_far_moves(tx, connection, prepared)
     listed = await _list(tx, connection, prepared)
     same = await reports.unchanged_ids(tx, connection, batch, same_ids or {})
     figures = reports.figures_of(batch, listed.ids, same)
@@ -87,12 +89,12 @@ async def write(
         created=created,
         updated=updated,
         unchanged=len(batch.same) + len(latest) - created - updated,
-        quarantined=len(bad) + len(batch.bad),
+        quarantined=len(bad) + len(batch.bad) + len(waiting),
         merged=listed.merged,
         stock_seen=len(batch.stock),
         stock_changed=len(outcome.changed - listed.written),
     )
-    return Landed(tally, bad, frozenset(listed.changed_skus))
+    return Landed(tally, bad, frozenset(listed.changed_skus), waiting)
 
 
 async def _list(tx: Tx, connection: ConnectionView, prepared: Prepared) -> Listed:
@@ -134,12 +136,7 @@ async def _check_prices(tx: Tx, latest: Mapping[str, ListingIn], listed: Listed)
         if not row.active:
             gone.append(listing_id)
         elif product_id not in listed.alone:
-            offers.append(
-                OfferPrice(
-                    listing_id=listing_id, product_id=product_id, price=row.price, currency=row.currency,
-                    shipping=row.shipping, coupon=row.coupon, pack=row.pack or row.title,
-                )
-            )  # fmt: skip
+            offers.append(prices.offer_of(row, listing_id, product_id))
     if offers:
         await pricing.check(tx, offers)
     if gone:

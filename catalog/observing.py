@@ -4,32 +4,42 @@ vendor's own system states beside its own."""
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from catalog import matching, store
 from catalog.batching import Batch
+from catalog.prices import instant, window_of
 from catalog.staging import Listed
 from catalog.tally import Tally
 from connectors.contracts import ConnectionView, ListingIn
 from hub.kernel.db import Tx
 from pricing import api as pricing
-from pricing.contracts import Evidence, ReferenceIn
+from pricing.contracts import Evidence, ReferenceIn, Unmatched
 
 
 async def land_references(tx: Tx, connection: ConnectionView, batch: Batch) -> Tally:
     """Apply a batch of a reference connection: it lists nothing; each row that is a product of ours becomes an
-    observed price with its evidence. Rows of things we do not sell count as unchanged."""
+    observed price with its evidence. Rows of things we do not sell count as unchanged and are kept to be shown."""
     keys = [(made.gtin, made.brand_model) for made in batch.ready]
     found = [
         matching.Product(*row)
         for row in await store.find_products(tx, {k[0] for k in keys if k[0]}, {k[1] for k in keys if k[1]}, ())
     ]
     refs: list[ReferenceIn] = []
+    ours: list[str] = []
+    strangers: list[Unmatched] = []
     for row, at, product in zip(batch.rows, batch.times, matching.recognise(keys, found), strict=True):
-        if product is not None and row.active:
-            refs.append(_reference(connection, row, at, product.id))
+        if product is None:
+            strangers.append(Unmatched(**{name: getattr(row, name) for name in Unmatched.model_fields}))
+            continue
+        ours.append(row.vendor_sku)
+        if row.active:
+            refs += _references(connection, row, at, product.id)
+    if batch.rows:
+        await pricing.note_unmatched(tx, connection.id, strangers, ours)
     recorded = await pricing.record_references(tx, refs) if refs else 0
     listed = len(batch.rows) + len(batch.same)
     return Tally(
@@ -53,6 +63,27 @@ async def note_market_prices(tx: Tx, connection: ConnectionView, batch: Batch, l
 
 # A merchant feed's condition is of the article, ours of the price: a new article at its usual price is ordinary.
 _CONDITIONS = {"new": "ordinary", "refurbished": "used"}
+
+
+def _references(connection: ConnectionView, row: ListingIn, at: datetime, product_id: int) -> list[ReferenceIn]:
+    """What a row says about prices: the one that is asked now, within its window, and the usual or planned one beside
+    it (`other_price`), so that the verdict changes when a sale begins or ends, whether or not the shop is read then."""
+    now = _reference(connection, row, at, product_id)
+    opens, closes = window_of(row.attributes)
+    other = _OTHER_PRICE.search(row.attributes.get("other_price", ""))
+    if other is None:
+        return [now.model_copy(update={"valid_from": opens, "valid_to": closes})]
+    planned = {
+        "valid_from": instant(row.attributes.get("other_price_from")),
+        "valid_to": instant(row.attributes.get("other_price_until")),
+    }
+    beside = now.model_copy(update={"price": Decimal(other[0].replace(",", "")), **planned})
+    if planned["valid_from"] is not None:
+        return [now, beside]  # the usual price counts after the planned sale as before it
+    return [now.model_copy(update={"valid_from": opens, "valid_to": closes}), beside]
+
+
+_OTHER_PRICE = re.compile(r"\d[\d,]*(?:\.\d{1,4})?")
 
 
 def _reference(

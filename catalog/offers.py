@@ -13,6 +13,7 @@ from catalog.stock import Shelf
 from hub.kernel.db import Tx
 from hub.kernel.types import Level
 from pricing import api as pricing
+from pricing.contracts import Held
 
 
 async def offers_for(
@@ -28,21 +29,21 @@ async def offers_for(
         return []
     shelves = await stock.available(tx, ids)
     held = await pricing.held(tx, mall_id, ids)
-    return [_offer(row, shelves.get(row["listing_id"], []), tx.now, row["listing_id"] in held) for row in rows]
+    return [_offer(row, shelves.get(row["listing_id"], []), tx.now, held.get(row["listing_id"])) for row in rows]
 
 
 async def slots_for(tx: Tx, mall_id: int, slot_ids: Sequence[int]) -> list[SlotOffer]:
     """These bookable times, by slot id; those whose service is off sale are left out. `free` means that it can be
     booked now: the vendor says so, nobody holds it, and it has not begun."""
     rows = await store.slot_rows(tx, list(slot_ids))
-    held = await pricing.held(tx, mall_id, sorted({row["listing_id"] for row in rows})) if rows else set()
+    held = await pricing.held(tx, mall_id, sorted({row["listing_id"] for row in rows})) if rows else {}
     slots = []
     for row in rows:
         shelf = []
         if row["level"] is not None:
             figures = (row["on_hand"], row["level"], row["reserved"], row["buffer"], row["frozen"], row["reported_at"])
             shelf = [Shelf(row["listing_id"], row["slot_ref"], *figures)]
-        offer = _offer(row, shelf, tx.now, row["listing_id"] in held)
+        offer = _offer(row, shelf, tx.now, held.get(row["listing_id"]))
         slots.append(
             SlotOffer(
                 slot_id=row["slot_id"],
@@ -57,7 +58,7 @@ async def slots_for(tx: Tx, mall_id: int, slot_ids: Sequence[int]) -> list[SlotO
     return slots
 
 
-def _offer(row: Any, shelf: Sequence[Shelf], now: datetime, held: bool) -> Offer:
+def _offer(row: Any, shelf: Sequence[Shelf], now: datetime, held: Held | None) -> Offer:
     confirmed = max((s.reported_at for s in shelf), default=None)
     if confirmed is not None and row["complete_at"] is not None:
         confirmed = max(confirmed, row["complete_at"])
@@ -76,7 +77,8 @@ def _offer(row: Any, shelf: Sequence[Shelf], now: datetime, held: bool) -> Offer
         available=_most(shelf),
         level=_level(shelf),
         fresh=confirmed is not None and now - confirmed <= timedelta(seconds=2 * row["promise_s"]),
-        held_by_parity=held,
+        held_by_parity=held is not None and held.action == "hold",
+        blocked_by_parity=held.detail if held is not None and held.action == "block" else None,
         vendor_ref=row["vendor_ref"],
         category=row["category"],
         city=row["city"],

@@ -53,6 +53,11 @@ async def held_listings(mall_id: int | None) -> frozenset[int]:
     return _NOBODY if mall_id is None else await pricing.api.held_for_mall(mall_id)
 
 
+async def refused_listings(mall_id: int | None) -> frozenset[int]:
+    """The listings that this mall could not order now: what it holds and what its policies block."""
+    return _NOBODY if mall_id is None else await pricing.api.refused_for_mall(mall_id)
+
+
 class _Together:
     """Reads products for everybody who asks while the previous read is under way, in one statement."""
 
@@ -222,5 +227,5 @@ async def assortment() -> dict[str, Any]:
 
 __all__ = [
     "SlotWish", "assortment", "availability", "free_slots", "held_listings", "product", "product_texts",
-    "product_views", "products_of_gtins",
+    "product_views", "products_of_gtins", "refused_listings",
 ]  # fmt: skip

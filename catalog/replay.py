@@ -60,7 +60,7 @@ async def _piece(
         await put_connection(tx, connection)
         listings, seen = list(good.values()), dict(kept)
         batch = Batch(listings, list(map(ready, listings)), [seen[row_id] for row_id in good])
-        tally, bad, _ = await landing.land(tx, connection, batch, None)
+        tally, bad, _, _ = await landing.land(tx, connection, batch, None)
         tally_up(tally)
         named = {row.vendor_sku: row for row in bad}
         last = {row.vendor_sku: row_id for row_id, row in good.items()}  # of rows with one SKU the last one lands

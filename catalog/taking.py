@@ -5,7 +5,7 @@ Pieces of 500 are a transaction each, so a long upload neither holds locks long 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -69,7 +69,7 @@ class Upload:
         good = [item for item in items if isinstance(item, ListingIn)]
         batch = Batch.pushed(good, [item for item in items if isinstance(item, BadRow)], clock.now())
         run_id = self.run.id if self.run is not None else None
-        tally, bad, written = await landing.land(tx, self.connection, batch, run_id)
+        tally, bad, written, waiting = await landing.land(tx, self.connection, batch, run_id)
         if self.run is not None:
             total = Tally()
             total.add(self.total)
@@ -77,7 +77,7 @@ class Upload:
             await connectors.save_progress(tx, self.run.id, cursor=None, pages=self.pages + 1, figures=total.figures())
             self.total, self.pages = total, self.pages + 1
         tally_up(tally)
-        return _judged(items, bad, written)
+        return _judged(items, bad, written, waiting)
 
     async def finish(self, *, any_share: bool = False) -> tuple[int, str | None]:
         """The end of the upload: how many listings a replacement took off sale, or why it took none."""
@@ -95,8 +95,11 @@ class Upload:
                 await connectors.finish_run(tx, self.run.id, complete=False, unlisted=0, error=why)
 
 
-def _judged(items: Sequence[ListingIn | BadRow], bad: Sequence[BadRow], written: frozenset[str]) -> list[Judged]:
-    """A result for each item; of two items with one SKU the last counts."""
+def _judged(
+    items: Sequence[ListingIn | BadRow], bad: Sequence[BadRow], written: frozenset[str], waiting: Mapping[str, str]
+) -> list[Judged]:
+    """A result for each item; of two items with one SKU the last counts. A price that waits for confirmation is told
+    with what was applied."""
     last = {item.vendor_sku: n for n, item in enumerate(items) if isinstance(item, ListingIn)}
     why = {row.vendor_sku: row.reason for row in bad}
     results = []
@@ -109,5 +112,6 @@ def _judged(items: Sequence[ListingIn | BadRow], bad: Sequence[BadRow], written:
         ):
             results.append(Judged(item.vendor_sku, "invalid", why[item.vendor_sku]))
         else:
-            results.append(Judged(item.vendor_sku, "applied" if item.vendor_sku in written else "unchanged"))
+            done: Literal["applied", "unchanged"] = "applied" if item.vendor_sku in written else "unchanged"
+            results.append(Judged(item.vendor_sku, done, waiting.get(item.vendor_sku)))
     return results

@@ -157,7 +157,9 @@ async def product(call: Call[None, None]) -> bytes:
 async def availability(call: Call[None, AvailabilityQuery]) -> bytes:
     query = call.query
     listing_id = parse_int_id("lst", query.listing_id)
-    return orjson.dumps(await reading.availability(listing_id, query.qty, query.area, await _held(call)))
+    mall_id = call.mall_id if call.principal.scope == "mall" else None
+    refused = await reading.refused_listings(mall_id)
+    return orjson.dumps(await reading.availability(listing_id, query.qty, query.area, refused))
 
 
 @routes.get("/changes", scope=READERS, summary="Every change, in commit order", query=ChangesQuery, answer=ChangesView)

@@ -20,6 +20,7 @@ class Why(StrEnum):
     UNKNOWN = "unknown"  # nobody offers it
     TRIED = "tried"  # every vendor that offers it has already been asked for this line
     HELD = "held_by_parity"
+    BLOCKED = "blocked_by_parity"
     OUT_OF_STOCK = "out_of_stock"  # too few, or the figure is stale
     CURRENCY = "currency"
     PRICE = "price_changed"
@@ -56,6 +57,7 @@ class Miss:
     why: Why
     available: int = 0
     offer: Offer | None = None
+    blocked: str | None = None  # by how much the cheapest blocked offer is beyond the mall's limit
 
 
 @dataclass(slots=True)
@@ -76,9 +78,12 @@ def rank(wish: Wish, offers: Iterable[Offer], taken: Mapping[int, int] | None = 
     left = [o for o in left if o.vendor_id not in wish.tried]
     if not left:
         return Miss(wish, Why.TRIED)
-    left = [o for o in left if not o.held_by_parity]
-    if not left:
+    shown = [o for o in left if not o.held_by_parity]
+    if not shown:
         return Miss(wish, Why.HELD)
+    left = [o for o in shown if o.blocked_by_parity is None]
+    if not left:
+        return Miss(wish, Why.BLOCKED, blocked=min(shown, key=lambda o: (o.price, o.listing_id)).blocked_by_parity)
     stocked = [o for o in left if _has(o, wish.quantity, taken)]
     if not stocked:
         return Miss(wish, Why.OUT_OF_STOCK, available=max(_countable(o, taken) for o in left))

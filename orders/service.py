@@ -156,6 +156,8 @@ def _check_slot(no: int, line: LineIn, slot: SlotOffer) -> None:
     wish = _slot_wish(no, line)
     if slot.offer.held_by_parity:
         raise refusal([Miss(wish, Why.HELD)])
+    if slot.offer.blocked_by_parity is not None:
+        raise refusal([Miss(wish, Why.BLOCKED, blocked=slot.offer.blocked_by_parity)])
     if not slot.free or not slot.offer.fresh:
         raise refusal([Miss(wish, Why.OUT_OF_STOCK)])
     if line.max_price is not None:
@@ -220,6 +222,7 @@ def refusal(misses: Sequence[Miss]) -> Rejected | Conflict:
         (Why.UNKNOWN, "there is no such thing on offer", "unknown_product"),
         (Why.TRIED, "there is no such thing on offer", "unknown_product"),
         (Why.HELD, "this mall's parity policy holds every offer", "held_by_parity"),
+        (Why.BLOCKED, "this mall's parity policy blocks every offer", "blocked_by_parity"),
         (Why.OUT_OF_STOCK, "not enough in stock", "out_of_stock"),
         (Why.CURRENCY, "no offer in the currency of max_price", "currency"),
         (Why.PRICE, "the price is above max_price", "price_changed"),
@@ -227,9 +230,15 @@ def refusal(misses: Sequence[Miss]) -> Rejected | Conflict:
         found = [miss for miss in misses if miss.why is why]
         if not found:
             continue
-        faults = tuple(Fault(f"/lines/{miss.wish.line_no - 1}{_POINTER.get(why, '')}", detail) for miss in found[:50])
+        faults = tuple(
+            Fault(
+                f"/lines/{miss.wish.line_no - 1}{_POINTER.get(why, '')}",
+                f"{detail}: {miss.blocked}" if miss.blocked else detail,
+            )
+            for miss in found[:50]
+        )
         lines = [_facts(miss) for miss in found]
-        first = f"line {found[0].wish.line_no}: {detail}"
+        first = f"line {found[0].wish.line_no}: {faults[0].detail}"
         if why in (Why.UNKNOWN, Why.TRIED):
             return Rejected(first, code=code, faults=faults, facts={"lines": lines})
         if why is Why.OUT_OF_STOCK:
@@ -249,6 +258,8 @@ def _facts(miss: Miss) -> dict[str, Any]:
         facts["listing_id"] = public_id("lst", miss.wish.listing_id)
     if miss.why is Why.OUT_OF_STOCK:
         facts |= {"wanted": miss.wish.quantity, "available": miss.available}
+    if miss.blocked is not None:
+        facts["blocked"] = miss.blocked
     if miss.offer is not None:
         facts |= {"price": str(miss.offer.price), "currency": miss.offer.currency}
         facts["max_price"] = str(miss.wish.max_price)

@@ -1,4 +1,5 @@
-"""The staff's side of price parity over HTTP: references, cases, policies, figures.
+"""The staff's side of price parity over HTTP: references, rates, policies, findings, figures; cases and moves are in
+pricing.cases_web.
 
 Since 2026-04-10 China's rules on internet platforms' price conduct (互联网平台价格行为规则) forbid a platform to coerce
 "not dearer than elsewhere" by fees, traffic limits, down-ranking or delisting. So nothing here, and nothing that reads
@@ -7,8 +8,7 @@ set by a named person, kept in the audit trail, and undone by a review that give
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -17,16 +17,18 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from hub.kernel import audit
 from hub.kernel.errors import Fault, NotFound, Rejected
-from hub.kernel.types import Currency, Input, Json, Price, SafeText, View, parse_int_id, public_id
+from hub.kernel.types import Currency, Input, Instant, Price, SafeText, View, parse_int_id, public_id
 from hub.kernel.web import Call, Routes
 from pricing import api, cases, store
-from pricing.contracts import Evidence, ParityFigure, Policy, ReferenceIn
+from pricing.contracts import Evidence, ParityFigure, Policy, Rate, ReferenceIn
 from pricing.parity import STANDING, Rule
 
 routes = Routes("pricing")
 
 
-def _id(prefix: str) -> Any:
+def id_of(prefix: str) -> Any:
+    """Validates an id of this kind."""
+
     def check(value: str) -> str:
         parse_int_id(prefix, value)
         return value
@@ -34,10 +36,10 @@ def _id(prefix: str) -> Any:
     return AfterValidator(check)
 
 
-ProductId = Annotated[str, _id("prd")]
-ListingId = Annotated[str, _id("lst")]
-CaseId = Annotated[str, _id("case")]
-ReferenceId = Annotated[str, _id("ref")]
+ProductId = Annotated[str, id_of("prd")]
+ListingId = Annotated[str, id_of("lst")]
+ConnectionId = Annotated[str, id_of("conn")]
+ReferenceId = Annotated[str, id_of("ref")]
 Percent = Annotated[Decimal, Field(ge=0, le=10_000, decimal_places=2)]
 Extra = Annotated[Decimal, Field(ge=0, le=999_999, decimal_places=4)]
 Limit = Annotated[int, Field(ge=1, le=200)]
@@ -53,7 +55,15 @@ class ObservedPrice(Input):
     coupon: Extra = Decimal(0)
     pack: Annotated[SafeText, Field(max_length=500)] | None = None
     condition: Literal["ordinary", "member", "group_buy", "flash", "new_user", "used"] = "ordinary"
+    valid_from: Instant | None = None
+    valid_to: Instant | None = None
     evidence: Evidence
+
+    @model_validator(mode="after")
+    def _window_is_one(self) -> ObservedPrice:
+        if self.valid_from is not None and self.valid_to is not None and self.valid_to <= self.valid_from:
+            raise ValueError("valid_to must be later than valid_from")
+        return self
 
     def reference(self) -> ReferenceIn:
         """As pricing.api takes it."""
@@ -87,6 +97,8 @@ class ReferenceView(View):
     unit: str | None
     comparable: Decimal | None
     condition: str
+    valid_from: datetime | None
+    valid_to: datetime | None
     evidence: Evidence
     recorded_at: datetime
 
@@ -106,60 +118,12 @@ class ReferenceQuery(Input):
     limit: Limit = 50
 
 
-class HoldView(View):
-    """One mall's choice not to buy the listing."""
-
-    mall_id: int
-    action: Literal["hold", "block"]
-    since: datetime
-    ended_at: datetime | None
-    reviewed_at: datetime | None
-    review_reason: str | None
-
-
-class CaseView(View):
-    """A matter for negotiation with a vendor."""
-
-    id: str
-    listing_id: str
-    product_id: str
-    status: Literal["open", "closed"]
-    threshold_pct: Decimal
-    gross_pct: Decimal
-    opened_at: datetime
-    closed_at: datetime | None
-    evidence: Json
-    log: list[Json]
-    holds: list[HoldView]
-
-
-class CasePage(View):
-    """A page of cases, newest first."""
-
-    items: list[CaseView]
-    next: str | None
-
-
-class CaseQuery(Input):
-    """Which cases."""
-
-    status: Literal["open", "closed"] | None = None
-    listing_id: ListingId | None = None
-    cursor: CaseId | None = None
-    limit: Limit = 50
-
-
-class Review(Input):
-    """Why the listing may be bought again, by one mall or by all that hold it."""
-
-    reason: Annotated[SafeText, StringConstraints(min_length=1, max_length=1_000)]
-    mall_id: Annotated[int, Field(ge=1, le=2**62)] | None = None
-
-
 class PolicyIn(Input):
-    """What one mall does about a breach."""
+    """What one mall does about a breach. `category` narrows it to listings of that category and those below it (as
+    vendors write it: 食品/饮料, Home > Kitchen); the policy for the closest category counts."""
 
     mall_id: Annotated[int, Field(ge=1, le=2**62)]
+    category: Annotated[SafeText, Field(max_length=120)] = ""
     action: Policy
     threshold_pct: Percent = STANDING.threshold_pct
     gross_pct: Percent = STANDING.gross_pct
@@ -171,11 +135,19 @@ class PolicyIn(Input):
         return self
 
 
+class PolicyKey(Input):
+    """Which policy: a mall's for a category, or ('') for whatever no category's policy covers."""
+
+    mall_id: Annotated[int, Field(ge=1, le=2**62)]
+    category: Annotated[SafeText, Field(max_length=120)] = ""
+
+
 class PolicyView(View):
     """A mall's policy; `updated_at` is empty while the mall has never set one and observes."""
 
     mall_id: int
     mall: str
+    category: str
     action: Policy
     threshold_pct: Decimal
     gross_pct: Decimal
@@ -190,22 +162,125 @@ class Policies(View):
 
 
 class PackFinding(View):
-    """A multi-pack dearer per unit than a smaller pack of the same product."""
+    """A multi-pack dearer per unit than a smaller pack of the same thing."""
 
     listing_id: str
-    product_id: str
-    units: Decimal
     unit: str
+    units: Decimal
     per_unit: Decimal
     smaller_listing_id: str
     smaller_units: Decimal
     smaller_per_unit: Decimal
+    currency: str
+    found_at: datetime
+
+
+class FindingQuery(Input):
+    """Where the last page ended."""
+
+    cursor: ListingId | None = None
+    limit: Limit = 50
 
 
 class PackFindings(View):
-    """Findings now, at most 200."""
+    """A page of findings, by listing."""
 
     items: list[PackFinding]
+    next: str | None
+
+
+class Rates(Input):
+    """What currencies were worth in CNY: `rate` CNY for one unit, on `day` in Shanghai."""
+
+    rates: Annotated[list[Rate], Field(min_length=1, max_length=5_000)]
+
+
+class RatesKept(View):
+    """How many came, and how many were new or another than before; if any, all offers are judged again."""
+
+    received: int
+    changed: int
+
+
+class RateView(View):
+    """One kept rate."""
+
+    currency: str
+    day: date
+    rate: Decimal
+    source: str
+    recorded_at: datetime
+    recorded_by: str
+
+
+class RatePage(View):
+    """A page of rates, newest day first."""
+
+    items: list[RateView]
+    next: str | None
+
+
+class RateQuery(Input):
+    """Which rates."""
+
+    currency: Currency | None = None
+    cursor: Annotated[str, Field(pattern=r"^[A-Z]{3}\.\d{4}-\d{2}-\d{2}$")] | None = None
+    limit: Limit = 50
+
+
+class Recheck(Input):
+    """Why everything shall be judged again."""
+
+    reason: Annotated[SafeText, StringConstraints(min_length=1, max_length=1_000)]
+
+
+class RecheckView(View):
+    """A re-check of all kept offers: how many it has judged, and how many verdicts it wrote."""
+
+    id: int
+    asked_at: datetime
+    asked_by: str
+    why: str
+    seen: int
+    moved: int
+    done_at: datetime | None
+
+
+class Rechecks(View):
+    """The last twenty re-checks."""
+
+    items: list[RecheckView]
+
+
+class UnmatchedView(View):
+    """What a reference source prices and we do not know as a product of ours."""
+
+    connection_id: str
+    sku: str
+    title: str
+    brand: str | None
+    model: str | None
+    gtin: str | None
+    price: Decimal
+    currency: str
+    url: str | None
+    seen_at: datetime
+
+
+class UnmatchedPage(View):
+    """A page of them, and how many there are by connection."""
+
+    items: list[UnmatchedView]
+    counts: dict[str, int]
+    next: str | None
+
+
+class UnmatchedQuery(Input):
+    """Of which connection."""
+
+    connection_id: ConnectionId | None = None
+    cursor: Annotated[SafeText, Field(max_length=300)] | None = None
+    limit: Limit = 50
 
 
 @routes.post("/references", scope="staff", summary="Record observed mainstream prices", body=References,
@@ -235,34 +310,6 @@ async def list_references(call: Call[None, ReferenceQuery]) -> ReferencePage:
     return ReferencePage(items=items, next=items[-1].id if len(items) == query.limit else None)
 
 
-@routes.get("/parity/cases", scope="staff", summary="Parity cases, newest first", query=CaseQuery, answer=CasePage,
-            tx=True)  # fmt: skip
-async def list_cases(call: Call[None, CaseQuery]) -> CasePage:
-    query = call.query
-    listing = parse_int_id("lst", query.listing_id) if query.listing_id else None
-    before = parse_int_id("case", query.cursor) if query.cursor else None
-    rows = await store.case_rows(call.tx, query.status, listing, before, query.limit)
-    items = [_case_view(row) for row in rows]
-    return CasePage(items=items, next=items[-1].id if len(items) == query.limit else None)
-
-
-@routes.post("/parity/cases/{id}/review", scope="staff", summary="Review a case: release its holds, with a reason",
-             body=Review, answer=CaseView, tx=True)  # fmt: skip
-async def review_case(call: Call[Review, None]) -> CaseView:
-    try:
-        case_id = parse_int_id("case", call.path["id"])
-    except ValueError as error:
-        raise NotFound("there is no such parity case", code="no_case") from error
-    actor = call.principal.actor
-    released = await cases.review(call.tx, case_id, call.body.mall_id, actor, call.body.reason)
-    if released is None:
-        raise NotFound("there is no such parity case", code="no_case")
-    facts = {"reason": call.body.reason, "released_malls": released}
-    await audit.record(call.tx, actor, "parity.case.review", public_id("case", case_id), facts)
-    call.tx.after_commit(api.forget_held)
-    return _case_view((await store.case_rows(call.tx, None, None, None, 1, case_id))[0])
-
-
 @routes.get("/parity/policies", scope="staff", summary="What each mall does about a breach", answer=Policies, tx=True)
 async def list_policies(call: Call[None, None]) -> Policies:
     return Policies(items=[_policy_view(row) for row in await store.policy_rows(call.tx)])
@@ -274,18 +321,117 @@ async def list_policies(call: Call[None, None]) -> Policies:
 async def put_policy(call: Call[PolicyIn, None]) -> PolicyView:
     wanted, actor = call.body, call.principal.actor
     rule = Rule(wanted.threshold_pct, wanted.gross_pct)
-    if not await cases.set_policy(call.tx, wanted.mall_id, wanted.action, rule, actor):
+    if not await cases.set_policy(call.tx, wanted.mall_id, wanted.action, rule, actor, wanted.category):
         raise NotFound("there is no such mall", code="no_mall", faults=(Fault("/mall_id", "no such mall"),))
-    facts = {"action": wanted.action.value, "threshold_pct": str(rule.threshold_pct), "gross_pct": str(rule.gross_pct)}
+    facts = {
+        "category": wanted.category, "action": wanted.action.value, "threshold_pct": str(rule.threshold_pct),
+        "gross_pct": str(rule.gross_pct),
+    }  # fmt: skip
     await audit.record(call.tx, actor, "parity.policy.set", f"mall:{wanted.mall_id}", facts)
     call.tx.after_commit(api.forget_held)
-    return next(_policy_view(r) for r in await store.policy_rows(call.tx) if r["mall_id"] == wanted.mall_id)
+    rows = await store.policy_rows(call.tx)
+    kept = ((r["mall_id"], r["category"]) == (wanted.mall_id, wanted.category) for r in rows)
+    return _policy_view(next(row for row, it in zip(rows, kept, strict=True) if it))
+
+
+@routes.delete("/parity/policies", scope="staff", summary="Take a mall's policy back", query=PolicyKey, answer=Policies,
+               tx=True)  # fmt: skip
+async def drop_policy(call: Call[None, PolicyKey]) -> Policies:
+    """What it covered is covered by the wider policy again, or by the standing limits; the policies that are left."""
+    key = call.query
+    if not await cases.drop_policy(call.tx, key.mall_id, key.category):
+        raise NotFound("this mall has no such policy", code="no_policy")
+    await audit.record(
+        call.tx, call.principal.actor, "parity.policy.drop", f"mall:{key.mall_id}", {"category": key.category}
+    )
+    call.tx.after_commit(api.forget_held)
+    return Policies(items=[_policy_view(row) for row in await store.policy_rows(call.tx)])
 
 
 @routes.get("/parity/findings", scope="staff", summary="Multi-packs dearer per unit than a smaller pack",
-            answer=PackFindings, tx=True)  # fmt: skip
-async def list_findings(call: Call[None, None]) -> PackFindings:
-    return PackFindings(items=[_finding_view(row) for row in await api.dearer_packs(call.tx, 200)])
+            query=FindingQuery, answer=PackFindings, tx=True)  # fmt: skip
+async def list_findings(call: Call[None, FindingQuery]) -> PackFindings:
+    after = parse_int_id("lst", call.query.cursor) if call.query.cursor else 0
+    items = [_finding_view(row) for row in await store.finding_rows(call.tx, after, call.query.limit)]
+    return PackFindings(items=items, next=items[-1].listing_id if len(items) == call.query.limit else None)
+
+
+@routes.post("/parity/rates", scope="staff", summary="Record exchange rates of days", body=Rates, answer=RatesKept,
+             status=201, tx=True)  # fmt: skip
+async def record_rates(call: Call[Rates, None]) -> RatesKept:
+    faults = [
+        Fault(f"/rates/{i}/currency", "rates are in CNY; CNY itself needs none")
+        for i, rate in enumerate(call.body.rates)
+        if rate.currency == "CNY"
+    ]
+    if faults:
+        raise Rejected(f"the body was refused; {faults[0].pointer}: {faults[0].detail}", code="invalid",
+                       faults=tuple(faults))  # fmt: skip
+    actor = call.principal.actor
+    changed = await api.record_rates(call.tx, call.body.rates, actor)
+    if changed:
+        facts = {"changed": len(changed), "currencies": sorted({currency for currency, _ in changed})}
+        await audit.record(call.tx, actor, "parity.rates.set", "rates", facts)
+    return RatesKept(received=len(call.body.rates), changed=len(changed))
+
+
+@routes.get("/parity/rates", scope="staff", summary="Exchange rates of days", query=RateQuery, answer=RatePage,
+            tx=True)  # fmt: skip
+async def list_rates(call: Call[None, RateQuery]) -> RatePage:
+    query = call.query
+    before = None
+    if query.cursor:
+        currency, _, day = query.cursor.partition(".")
+        try:
+            before = (currency, date.fromisoformat(day))
+        except ValueError as error:
+            raise Rejected("this cursor is none that the list gave", code="invalid",
+                           faults=(Fault("/cursor", "not a cursor of this list"),)) from error  # fmt: skip
+    rows = await store.rate_rows(call.tx, query.currency, before, query.limit)
+    items = [RateView(**dict(row)) for row in rows]
+    return RatePage(items=items, next=f"{items[-1].currency}.{items[-1].day}" if len(items) == query.limit else None)
+
+
+@routes.post("/parity/rechecks", scope="staff", summary="Have all offers judged again", body=Recheck, answer=Rechecks,
+             status=202, tx=True)  # fmt: skip
+async def ask_recheck(call: Call[Recheck, None]) -> Rechecks:
+    actor = call.principal.actor
+    await api.ask_recheck(call.tx, actor, call.body.reason)
+    await audit.record(call.tx, actor, "parity.recheck", "offers", {"reason": call.body.reason})
+    return await _rechecks(call)
+
+
+@routes.get("/parity/rechecks", scope="staff", summary="Re-checks and how far they are", answer=Rechecks, tx=True)
+async def list_rechecks(call: Call[None, None]) -> Rechecks:
+    return await _rechecks(call)
+
+
+async def _rechecks(call: Call[Any, Any]) -> Rechecks:
+    names = RecheckView.model_fields
+    rows = await store.recheck_rows(call.tx, 20)
+    return Rechecks(items=[RecheckView(**{name: row[name] for name in names}) for row in rows])
+
+
+@routes.get("/references/unmatched", scope="staff", summary="What reference sources price and we do not sell",
+            query=UnmatchedQuery, answer=UnmatchedPage, tx=True)  # fmt: skip
+async def list_unmatched(call: Call[None, UnmatchedQuery]) -> UnmatchedPage:
+    query = call.query
+    after = None
+    if query.cursor:
+        number, _, sku = query.cursor.partition(":")
+        if not number.isdigit() or len(number) > 18:
+            raise Rejected("this cursor is none that the list gave", code="invalid",
+                           faults=(Fault("/cursor", "not a cursor of this list"),))  # fmt: skip
+        after = (int(number), sku)
+    connection = parse_int_id("conn", query.connection_id) if query.connection_id else None
+    rows = await store.unmatched_rows(call.tx, connection, after, query.limit)
+    items = [
+        UnmatchedView(**{**dict(r), "connection_id": public_id("conn", r["connection_id"]), "sku": r["vendor_sku"]})
+        for r in rows
+    ]
+    counts = {public_id("conn", number): count for number, count in (await store.count_unmatched(call.tx)).items()}
+    more = f"{rows[-1]['connection_id']}:{rows[-1]['vendor_sku']}" if len(rows) == query.limit else None
+    return UnmatchedPage(items=items, counts=counts, next=more)
 
 
 @routes.get("/metrics/parity", scope="staff", summary="Listings level with the market", answer=ParityFigure, tx=True)
@@ -300,31 +446,13 @@ def _reference_view(row: asyncpg.Record) -> ReferenceView:
     return ReferenceView(**{**values, **ids, "evidence": evidence})
 
 
-def _case_view(row: asyncpg.Record) -> CaseView:
-    values: Mapping[str, Any] = dict(row)
-    ids = {
-        "id": public_id("case", row["id"]),
-        "listing_id": public_id("lst", row["listing_id"]),
-        "product_id": public_id("prd", row["product_id"]),
-    }
-    return CaseView(**{**values, **ids})
-
-
 def _policy_view(row: asyncpg.Record) -> PolicyView:
     if row["action"] is not None:
         return PolicyView(**dict(row))
     standing = {"threshold_pct": STANDING.threshold_pct, "gross_pct": STANDING.gross_pct}
-    return PolicyView(**{**dict(row), **standing, "action": Policy.OBSERVE})
+    return PolicyView(**{**dict(row), **standing, "category": "", "action": Policy.OBSERVE})
 
 
 def _finding_view(row: asyncpg.Record) -> PackFinding:
-    return PackFinding(
-        listing_id=public_id("lst", row["listing_id"]),
-        product_id=public_id("prd", row["product_id"]),
-        units=row["units"],
-        unit=row["unit"],
-        per_unit=row["ours"],
-        smaller_listing_id=public_id("lst", row["small_listing_id"]),
-        smaller_units=row["small_units"],
-        smaller_per_unit=row["small_ours"],
-    )
+    ids = {name: public_id("lst", row[name]) for name in ("listing_id", "smaller_listing_id")}
+    return PackFinding(**{**dict(row), **ids})

@@ -26,12 +26,12 @@ from catalog.store.feeds import (
     untold_shelf,
 )
 from catalog.store.identities import identity_rows, known_identities, settle_identities
+from catalog.store.offered import far_moves, keep_prices, packs_of_families, prices_of_products, set_price
 from catalog.store.products import (
     add_changes,
     changes_from,
     lock_products,
     offer_rows,
-    prices_of_products,
     products_of,
     products_of_feed,
     refresh_products,
@@ -64,6 +64,7 @@ __all__ = [
     "changes_from",
     "confirm_feed",
     "count_unseen",
+    "far_moves",
     "feeds",
     "find_products",
     "forget_run",
@@ -72,6 +73,7 @@ __all__ = [
     "identity_rows",
     "insert_staged_listings",
     "insert_staged_products",
+    "keep_prices",
     "known_identities",
     "known_listings",
     "listing_ids",
@@ -79,6 +81,7 @@ __all__ = [
     "lock_products",
     "movements",
     "offer_rows",
+    "packs_of_families",
     "prices_of_products",
     "product_numbers",
     "products",
@@ -90,6 +93,7 @@ __all__ = [
     "retitle_products",
     "run_pages",
     "sequence_changes",
+    "set_price",
     "settle_identities",
     "slot_rows",
     "slots",

@@ -67,18 +67,6 @@ async def products_of_feed(tx: Tx, connection_id: int) -> list[int]:
     return [row[0] for row in rows]
 
 
-async def prices_of_products(tx: Tx, product_ids: Sequence[int]) -> list[asyncpg.Record]:
-    """What pricing needs of each active supply offer of these products."""
-    return await tx.fetch(
-        """
-        SELECT l.id AS listing_id, l.product_id, l.price, l.currency, l.shipping, l.coupon,
-          coalesce(l.pack, l.title) AS pack
-        FROM catalog_listings l WHERE l.product_id = ANY($1::bigint[]) AND l.active ORDER BY l.id
-        """,
-        product_ids,
-    )
-
-
 _SEQUENCER = 7_301_944_020_331_001  # the advisory lock under which changes get their numbers
 
 

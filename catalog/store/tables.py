@@ -114,6 +114,7 @@ listings = Table(
     Column("family_id", Text),  # of the article that it is a variant of
     UniqueConstraint("connection_id", "vendor_sku"),
     Index("ix_catalog_listings_product", "product_id"),
+    Index("ix_catalog_listings_family", "connection_id", "family_id", postgresql_where=text("family_id IS NOT NULL")),
     Index(
         "uq_catalog_listings_external_id",
         "connection_id",

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 from connectors.table_feed.preset import At, Fields, Preset
@@ -32,7 +33,7 @@ def _google(fields: Fields, at: At) -> Fields:
     def get(name: str) -> str:
         return fields.get(name, "").strip()
 
-    made: Fields = {"=price": _price(get("price"), get("sale_price"), get("sale_price_effective_date"), at)}
+    made: Fields = _price(get("price"), get("sale_price"), get("sale_price_effective_date"), at)
     availability = get("availability").casefold().replace(" ", "_")
     if availability:
         level = _LEVELS.get(availability)
@@ -56,11 +57,17 @@ def _google(fields: Fields, at: At) -> Fields:
     return fields | made
 
 
-def _price(price: str, sale: str, during: str, at: At) -> str:
-    if sale and during:
-        first, last = span(during, at.zone)
-        sale = sale if first <= at.now <= last else ""
-    return sale or price
+def _price(price: str, sale: str, during: str, at: At) -> Fields:
+    """The price in force now; with a sale that has a window, until when it holds and what holds beside it."""
+    if not (sale and during):
+        return {"=price": sale or price}
+    first, last = span(during, at.zone)
+    begins, ends = first.isoformat(), (last + timedelta(microseconds=1)).isoformat()
+    if first <= at.now <= last:
+        return {"=price": sale, "=from": begins, "=until": ends, "=other": price}
+    if at.now < first and price:
+        return {"=price": price, "=until": begins, "=other": sale, "=other_from": begins, "=other_until": ends}
+    return {"=price": price}
 
 
 def _pack(multipack: str, measure: str) -> str:
@@ -149,6 +156,11 @@ GOOGLE = Preset(
             "is_bundle": "is_bundle",
             "multipack": "multipack",
             "list_price": "price",
+            "price_from": "=from",
+            "price_until": "=until",
+            "other_price": "=other",
+            "other_price_from": "=other_from",
+            "other_price_until": "=other_until",
             "unit_pricing_measure": "unit_pricing_measure",
             "unit_pricing_base_measure": "unit_pricing_base_measure",
         },

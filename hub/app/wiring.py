@@ -27,6 +27,7 @@ import orders.api
 import orders.vendor_web
 import orders.web
 import pricing.api
+import pricing.cases_web
 import pricing.web
 from catalog.contracts import ListingIdentityChanged, ListingsChanged, Oversold
 from connectors.contracts import ConnectionTurned, PayloadLanded, Quarantined
@@ -37,18 +38,40 @@ from hub.kernel import events, tasks, webhook_lanes, webhooks
 from hub.kernel.events import Flow
 from hub.kernel.web import Route
 from orders.contracts import LineUnsupplied, OrderCancelled, OrderPlaced, VendorAccepted, VendorRefused
-from pricing.contracts import ParityCaseClosed, ParityCaseOpened, ReferencesRecorded
+from pricing.contracts import (
+    DearerPacksFound,
+    ParityCaseClosed,
+    ParityCaseOffered,
+    ParityCaseOpened,
+    ParityCaseReopened,
+    ParityCaseReviewed,
+    ParityCaseTold,
+    ParityCaseWaived,
+    ParityHoldsChanged,
+    PriceMoveConfirmed,
+    PriceMovesWaiting,
+    ReferencesRecorded,
+)
 
 FLOW: Flow = {
     ConnectionTurned: [catalog.api.on_connection_turned],
     PayloadLanded: [catalog.api.on_payload, fulfillment.api.on_payload],
-    ListingsChanged: [],  # search and verdicts are brought up to date in the transaction that changed the listing
+    ListingsChanged: [catalog.api.on_listings_changed],  # packs; search and verdicts went with the listing itself
     ListingIdentityChanged: [],
     ReferencesRecorded: [catalog.api.on_references],
     Quarantined: [],
     Oversold: [],
-    ParityCaseOpened: [],
+    ParityCaseOpened: [],  # these are what malls and vendors are told about cases
+    ParityCaseTold: [],
+    ParityCaseOffered: [],
+    ParityCaseWaived: [],
+    ParityCaseReopened: [],
+    ParityCaseReviewed: [],
     ParityCaseClosed: [],
+    ParityHoldsChanged: [catalog.api.on_holds_changed],
+    DearerPacksFound: [],
+    PriceMovesWaiting: [],
+    PriceMoveConfirmed: [catalog.api.on_move_confirmed],
     OrderPlaced: [fulfillment.api.on_placed, orders.api.submit_to_vendors, hub.app.notices.on_order],
     VendorAccepted: [fulfillment.api.on_accepted, hub.app.notices.on_order],
     # orders' locks first, as everywhere
@@ -70,6 +93,7 @@ ROUTES: list[Route] = [
     *orders.web.routes.all,
     *orders.vendor_web.routes.all,
     *pricing.web.routes.all,
+    *pricing.cases_web.routes.all,
     *fulfillment.web.routes.all,
     *fulfillment.carriers_web.routes.all,
     *hub.app.webhooks_web.routes.all,
@@ -93,6 +117,7 @@ TASKS: dict[str, Task] = {
     "poll_messages": Task(poll_due, "sync", 10),
     "expire_reservations": Task(orders.api.expire_reservations, "flow", 5),
     "expire_verdicts": Task(pricing.api.expire_verdicts, "flow", 60),
+    "recheck_verdicts": Task(pricing.api.recheck, "flow", 60),
     "refresh_undecided": Task(fulfillment.api.refresh_undecided, "flow", 60),
     "adopt_late": Task(fulfillment.api.adopt_late, "flow", 60),
     "follow_parcels": Task(fulfillment.carriers.api.follow_due, "sync", 30),

@@ -55,6 +55,12 @@ class Settings(BaseSettings):
     reference_fresh_s: int = Field(
         7 * 86400, ge=1, description="How old a reference price may be before the verdict is unknown, seconds."
     )
+    rate_fresh_days: int = Field(
+        4, ge=0, description="How many days before an observation its exchange rate may be of, days."
+    )
+    price_move_ratio: float = Field(
+        10, ge=0, description="A price that moves by this factor at once waits for confirmation; 0 lets all pass."
+    )
     key_cache_s: float = Field(5.0, ge=0, description="How long an API key's lookup is cached, seconds.")
     log_format: Literal["console", "json"] = Field("console", description="Log lines for people or machines.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")

@@ -74,6 +74,15 @@ def _carrier_lookup(_world: World, _tenant: Tenant | None, ids: Ids) -> Any:
     return {"connection_id": int(ids["carrier_account"]), "carrier": "yuantong", "tracking_no": number}
 
 
+def _rate(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
+    day = (clock.now() - timedelta(days=next(_fresh))).date().isoformat()
+    return {"rates": [{"currency": "USD", "day": day, "rate": "7.1", "source": "the central bank"}]}
+
+
+def _waiver(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
+    return {"note": "until the contract ends", "until": (clock.now() + timedelta(days=30)).isoformat()}
+
+
 def _scan(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
     number = f"NOBODYS{next(_fresh)}"
     return {"events": [{"carrier": "sf", "tracking_no": number, "status": "shipped", "event_at": str(clock.now())}]}
@@ -176,16 +185,30 @@ WAYS: dict[str, Way] = {
     "GET /v1/metrics/assortment": _STAFF,
     "GET /v1/metrics/parity": _STAFF,
     "GET /v1/parity/cases": _STAFF,
+    "GET /v1/parity/cases/{id}": Way("staff", "case"),
+    "POST /v1/parity/cases/{id}/close": Way("staff", "case:closing", body=lambda *_: {"note": "a bad reference"}),
+    "POST /v1/parity/cases/{id}/offer": Way("staff", "case", body=lambda *_: {"note": "by letter", "price": "9.50"}),
+    "POST /v1/parity/cases/{id}/tell": Way("staff", "case", body=lambda *_: {"note": "called the vendor"}),
+    "POST /v1/parity/cases/{id}/waive": Way("staff", "case:waiving", body=_waiver),
     "POST /v1/parity/cases/{id}/review": Way("staff", "case", body=lambda *_: {"reason": "agreed"}),
     "GET /v1/parity/findings": _STAFF,
+    "GET /v1/parity/moves": _STAFF,
+    "POST /v1/parity/moves/{id}/confirm": Way("staff", "move:meant", body=lambda *_: {"reason": "the vendor says so"}),
+    "POST /v1/parity/moves/{id}/refuse": Way("staff", "move:slip", body=lambda *_: {"reason": "a slip of the unit"}),
     "GET /v1/parity/policies": _STAFF,
+    "DELETE /v1/parity/policies": Way("staff", query="mall_id={mall}&category=spare"),
     "PUT /v1/parity/policies": Way("staff", body=lambda w, *_: {"mall_id": w.malls["B"].id, "action": "observe"}),
+    "GET /v1/parity/rates": _STAFF,
+    "POST /v1/parity/rates": Way("staff", body=_rate),
+    "GET /v1/parity/rechecks": _STAFF,
+    "POST /v1/parity/rechecks": Way("staff", body=lambda *_: {"reason": "a drill"}),
     "GET /v1/quarantine": _STAFF,
     "GET /v1/quarantine/causes": _STAFF,
     "POST /v1/quarantine/discard": Way("staff", body=lambda _w, _t, ids: {**_refused(ids), "why": "a test article"}),
     "POST /v1/quarantine/replay": Way("staff", body=lambda _w, _t, ids: _refused(ids)),
     "GET /v1/references": _STAFF,
     "POST /v1/references": Way("staff", body=_reference),
+    "GET /v1/references/unmatched": _STAFF,
     "GET /v1/sync-runs": _STAFF,
     "POST /v1/tracking-events": Way("staff", body=_scan),
     "GET /v1/vendors": _STAFF,

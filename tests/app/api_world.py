@@ -25,6 +25,7 @@ import catalog.web
 import connectors.api
 import orders.api
 import pricing.api
+import pricing.cases
 from catalog import landing
 from catalog.batching import Batch
 from connectors.contracts import ListingIn, SlotIn
@@ -34,6 +35,8 @@ from hub.kernel import db, events, keys, store, tasks
 from hub.kernel.db import metadata, uow
 from hub.kernel.settings import reset_settings, settings
 from hub.kernel.web import application
+from pricing.contracts import Policy
+from pricing.parity import STANDING
 
 SHARED_GTIN = "6901234567892"
 HOOK = {"A": "hook-of-vendor-a", "B": "hook-of-vendor-b"}
@@ -352,6 +355,7 @@ async def _prices(world: World) -> None:
     [case] = (await world.good("GET", "/parity/cases?status=open", world.staff))["items"]
     assert case["listing_id"] == world.vendors["B"].ids[f"listing:{SHARED_SKU}"]
     world.ids |= {"case": case["id"], "product": product, "listing": case["listing_id"]}
+    await _more_to_decide(world)
 
 
 async def _orders(world: World) -> None:
@@ -401,3 +405,29 @@ async def footprint() -> dict[str, str]:
     )
     async with uow() as tx:
         return {row["name"]: row["digest"] for row in await tx.fetch(" UNION ALL ".join(digests))}
+
+
+async def _more_to_decide(world: World) -> None:
+    """Cases and moves of prices that are there to be decided once, and a policy to be taken back."""
+    listing = int(world.ids["listing"].removeprefix("lst_"))
+    async with uow() as tx:
+        for n, what in enumerate(("closing", "waiving")):
+            number = await tx.fetchval(
+                "INSERT INTO pricing_cases (listing_id, product_id, threshold_pct, gross_pct, evidence, opened_at) "
+                "SELECT listing_id + $2, product_id, 5, 20, evidence, opened_at FROM pricing_cases "
+                "WHERE listing_id = $1 LIMIT 1 RETURNING id",
+                listing,
+                n + 1_000_000,
+            )
+            world.ids[f"case:{what}"] = f"case_{number}"
+        for n, what in enumerate(("meant", "slip")):
+            number = await tx.fetchval(
+                "INSERT INTO pricing_moves (listing_id, vendor_sku, connection_id, price_before, price_after, "
+                "currency, seen_at) VALUES ($1, 'x', 1, 1, 10, 'CNY', $2) RETURNING id",
+                n + 1_000_000,
+                tx.now,
+            )
+            world.ids[f"move:{what}"] = f"move_{number}"
+        mall = world.malls["B"].id
+        await pricing.cases.set_policy(tx, mall, Policy.OBSERVE, STANDING, "test", "spare")
+        world.ids["mall"] = str(mall)

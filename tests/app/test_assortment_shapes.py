@@ -38,9 +38,9 @@ from hub.app.assortment import (
 from hub.app.assortment.tables import PHARMACY_COLUMNS, PHARMACY_MAPPING, REFERENCE_MAPPING, without_barcode
 from hub.kernel import clock
 from hub.kernel.types import Kind
-from pricing import parity
 from pricing.contracts import OfferPrice
 from pricing.units import read_pack
+from tests.pricing import oracle
 
 WOO = [key for key, vendor in VENDORS.items() if vendor.connector == "woocommerce"]
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
@@ -244,7 +244,7 @@ def test_a_clinic_service_carries_price_city_department_and_both_names() -> None
 
 
 def test_every_reference_leads_to_the_verdict_it_was_authored_for() -> None:
-    """Judged by the parity rules themselves, with the capture times that the feed writes, for every vendor's offer."""
+    """Judged by an account of the parity rules, with the capture times that the feed writes, for every vendor's offer."""
     captured = {
         row.findtext(f"{G}gtin"): datetime.fromisoformat(row.findtext(f"{DC}date") or "")
         for row in ElementTree.fromstring(assortment.reference_feed(NOW)).findall("./channel/item")
@@ -253,7 +253,7 @@ def test_every_reference_leads_to_the_verdict_it_was_authored_for() -> None:
     wrong = []
     for item in (item for vendor in (SHOP, GROCERY, PHARMACY) for item in goods(vendor) if item.gtin in authored):
         reference = authored[str(item.gtin)]
-        observed = parity.Reference(
+        observed = oracle.Observed(
             id=1,
             total=reference.price,
             currency="CNY",
@@ -263,7 +263,7 @@ def test_every_reference_leads_to_the_verdict_it_was_authored_for() -> None:
             captured_at=captured[reference.gtin],
         )
         offer = OfferPrice(listing_id=1, product_id=1, price=item.price, currency="CNY", pack=item.pack)
-        found = parity.judge(offer, [observed], NOW, timedelta(days=7))
+        found = oracle.judge(offer, [observed], NOW, timedelta(days=7))
         if found.verdict != reference.verdict:
             wrong.append((item.sku, reference, found))
     assert wrong == []

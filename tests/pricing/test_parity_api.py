@@ -12,8 +12,8 @@ import pytest
 from hub.kernel import clock
 from hub.kernel.db import Database, Tx, uow
 from hub.kernel.store import add_mall
-from pricing import api, cases
-from pricing.contracts import Check, Evidence, OfferPrice, Policy, ReferenceIn, Verdict
+from pricing import api, cases, store
+from pricing.contracts import Check, Evidence, OfferPrice, PackOffer, Policy, ReferenceIn, Verdict
 from pricing.parity import Rule
 
 START = datetime(2026, 5, 1, 8, 0, tzinfo=UTC)
@@ -90,8 +90,10 @@ async def held(mall_id: int) -> set[int]:
     async with uow() as tx:
         inside = await api.held(tx, mall_id, list(range(100)))
     api.forget_held()
-    assert await api.held_for_mall(mall_id) == inside  # both doors say the same
-    return inside
+    assert await api.refused_for_mall(mall_id) == inside.keys()  # both doors say the same
+    shown_none = {listing for listing, why in inside.items() if why.action == "hold"}
+    assert await api.held_for_mall(mall_id) == shown_none  # a block is shown, and refused when it is ordered
+    return set(inside)
 
 
 async def test_without_a_reference_nothing_is_claimed(hand: Hand) -> None:
@@ -261,12 +263,28 @@ async def test_a_listing_taken_off_sale_leaves_no_verdict_and_no_open_case(hand:
 
 
 async def test_a_multipack_dearer_per_unit_than_the_single_is_a_finding(hand: Hand) -> None:
-    await seen(reference("10", hand.at, pack="500ml"))
-    single, dear = offer("10", listing=1, pack="500ml"), offer("61", listing=2, pack="500ml*6瓶")
-    await judged(single, dear, offer("59", listing=3, pack="500ml*6瓶"))
+    def pack(listing: int, total: str, text: str, group: str = "water", currency: str = "CNY") -> PackOffer:
+        return PackOffer(group=group, listing_id=listing, total=Decimal(total), currency=currency, pack=text)
+
+    async def weighed(*offers: PackOffer) -> list[tuple[int, int]]:
+        async with uow() as tx:
+            await api.weigh_packs(tx, offers)
+            rows = await store.finding_rows(tx, 0, 10)
+        return [(row["listing_id"], row["smaller_listing_id"]) for row in rows]
+
+    single, level = pack(1, "10", "500ml"), pack(3, "60", "500ml*6瓶")
+    others = [
+        pack(4, "99", "500ml*6瓶", group="juice"), pack(5, "99", "500ml*6瓶", currency="USD"),
+        pack(6, "99", "经典款"), pack(7, "99", "24瓶"),
+    ]  # fmt: skip
+    assert await weighed(single, pack(2, "60.01", "500ml*6瓶"), level, *others) == [(2, 1)]
+    assert await weighed(single, pack(2, "60.01", "500ml*6瓶"), level) == [(2, 1)]
+    assert await emitted("DearerPacksFound") == 1  # it is told once
+    assert await weighed(single, pack(2, "60", "500ml*6瓶"), level) == []
+    assert await weighed(single, pack(2, "60.01", "500ml*6瓶"), level) == [(2, 1)]
     async with uow() as tx:
-        found = await api.dearer_packs(tx, 10)
-    assert [(row["listing_id"], row["small_listing_id"]) for row in found] == [(2, 1)]
+        await api.forget_listings(tx, [1])
+        assert await store.finding_rows(tx, 0, 10) == []
 
 
 async def test_concurrent_checks_open_one_case(hand: Hand) -> None:
