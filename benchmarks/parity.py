@@ -117,9 +117,6 @@ async def _breaches() -> int:
 async def _one(base_url: str) -> list[Row]:
     async with db.uow() as tx:
         vendor = await connectors.api.add_vendor(tx, "bench", "bench")
-        await connectors.api.add_connection(
-            tx, vendor_id=vendor, connector="vendor_api", name="bench", config={}, secrets={}, role="supply"
-        )
         key = await keys.create_key(tx, "vendor", vendor, "bench")
 
     headers = {"Authorization": f"Bearer {key}"}

@@ -244,7 +244,7 @@ def test_a_clinic_service_carries_price_city_department_and_both_names() -> None
 
 
 def test_every_reference_leads_to_the_verdict_it_was_authored_for() -> None:
-    """Judged by an account of the parity rules, with the capture times that the feed writes, for every vendor's offer."""
+    """Judged by an account of the rule, with the capture times that the feed writes, for every vendor's offer."""
     captured = {
         row.findtext(f"{G}gtin"): datetime.fromisoformat(row.findtext(f"{DC}date") or "")
         for row in ElementTree.fromstring(assortment.reference_feed(NOW)).findall("./channel/item")

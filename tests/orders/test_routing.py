@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from catalog.contracts import Offer
 from hub.kernel.types import DeliveryMode, Kind, Level
 from orders.routing import Miss, Why, Wish, plan, rank
+from orders.service import refusal
 
 
 def offer(listing: int, price: str = "10", available: int | None = 100, **more: Any) -> Offer:
@@ -54,6 +55,15 @@ def test_only_fresh_and_sufficient_stock_serves() -> None:
 def test_what_parity_holds_is_not_bought() -> None:
     assert order_of(wish(), [offer(1, "1", held_by_parity=True), offer(2, "2")]) == [2]
     assert why(wish(), [offer(1, held_by_parity=True)]) is Why.HELD
+    assert order_of(wish(), [offer(1, "1", blocked_by_parity="8 % above"), offer(2, "2")]) == [2]
+    blocked = [offer(1, "3", blocked_by_parity="9 % above"), offer(2, "2", blocked_by_parity="8 % above"),
+               offer(3, "1", held_by_parity=True)]  # fmt: skip
+    missed = rank(wish(), blocked)
+    assert isinstance(missed, Miss) and (missed.why, missed.blocked) == (Why.BLOCKED, "8 % above")
+    refused = refusal([missed])
+    assert (refused.code, refused.detail) == (
+        "blocked_by_parity", "line 1: this mall's parity policy blocks every offer: 8 % above",
+    )  # fmt: skip
 
 
 def test_a_listing_pins_its_vendor() -> None:
