@@ -15,6 +15,8 @@ BOUNDARY_PASS = gtin13(3503, 0, 0, 0)  # rice cooker: dearer than the reference 
 SCARCE = BOUNDARY_PASS  # the last ten of it, and thirty people
 BOUNDARY_BREACH = gtin13(3604, 0, 0, 0)  # earbuds: dearer by exactly 5.01 %
 CONTENDED = gtin13(1101, 0, 0, 1)  # masks, box of 50: sold by three vendors, ordered by everybody
+PACKED = gtin13(2101, 0, 0, 1)  # mineral water, 24 bottles: the market's price is of 12
+NEGOTIATED = gtin13(2102, 0, 0, 0)  # soda water: far above the market, until the prices are level
 
 REFUSED_BY_GROCERY = (FAILOVER, SOLE_SOURCE)
 

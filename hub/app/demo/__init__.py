@@ -16,6 +16,7 @@ import fulfillment.api
 import orders.api
 import pricing.api
 from hub.app.demo import story
+from hub.app.demo.parity import act_parity
 from hub.app.demo.report import OrdersRow, ParityRow, Report, Share, VendorRow, show
 from hub.app.demo.scene import Role, Scene, scene, until
 from hub.kernel import audit, db, store
@@ -43,6 +44,8 @@ async def _play(json_file: Path | None, keep: bool) -> bool:
         malls = [await stage.mall(name) for name in MALLS]
         say("pulling five vendors and a price reference")
         await story.act_pull(stage, played)
+        say("comparing a pack by the unit; a breach, a call to the vendor, a level price")
+        await act_parity(stage, malls[0], played)
         say("searching")
         await story.act_search(malls[0], played)
         say("placing orders while stock moves")
@@ -107,6 +110,7 @@ async def _report(stage: Scene, malls: list[Role], played: story.Played) -> Repo
         "assortment_500_per_kind": all(live >= 500 for live in kinds.values()) and len(kinds) == 3,
         "delivery_72h_at_least_90_percent": delivery["numerator"] >= 0.9 * delivery["denominator"] > 0,
         "every_refused_row_has_a_reason": bool(quarantine) and all(row["reason"] for row in quarantine),
+        **played.kept,
         "audit_chain_holds": chain_holds,
         "no_event_given_up": outbox["dead"] == 0 and outbox["pending"] == 0,
     }

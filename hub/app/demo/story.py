@@ -34,6 +34,7 @@ class Played:
     refused_at_once: list[Refused] = field(default_factory=list)
     scarce_sold: int = 0
     late_order: str = ""
+    kept: dict[str, bool] = field(default_factory=dict)  # promises that an act has looked at itself
     seconds: dict[str, float] = field(default_factory=dict)
 
 
