@@ -137,7 +137,7 @@ u AS (
     observed_ours = CASE WHEN k.is_new THEN k.ours ELSE k.observed_ours END,
     observed_reference_id = CASE WHEN k.is_new THEN k.reference_id ELSE k.observed_reference_id END,
     observed_at = CASE WHEN k.is_new THEN $1 ELSE k.observed_at END
-  FROM k WHERE t.listing_id = k.listing_id AND t.xmin = k.seen AND (k.changed OR k.is_new)
+  FROM k WHERE t.listing_id = k.listing_id AND t.xmin = k.seen AND (k.changed OR k.is_new) AND t.{{which}}
   RETURNING t.listing_id
 ),
 n AS (
@@ -155,8 +155,14 @@ FROM (SELECT 1) AS once LEFT JOIN LATERAL (
 ) found ON true
 """  # noqa: S608
 
-_THESE = _JUDGE.format(ours=_OURS + "listing_id = ANY($10::bigint[])")
-_BETWEEN = _JUDGE.format(ours=_OURS + "listing_id > $10 AND listing_id <= $11")
+def _judging(which: str) -> str:
+    """The statement for the offers that `which` names (a condition on `listing_id`), told twice: the rows that are
+    written are then looked for among these alone."""
+    return _JUDGE.format(ours=_OURS + which, which=which)
+
+
+_THESE = _judging("listing_id = ANY($10::bigint[])")
+_BETWEEN = _judging("listing_id BETWEEN $10::bigint + 1 AND $11")
 
 
 class Judged:
