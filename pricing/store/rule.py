@@ -29,6 +29,7 @@ from hub.kernel.db import Tx
 from pricing.parity import APART, SKEW, THRESHOLD_PCT
 
 PLACES = 12  # of the figures shown; comparisons are made before any division
+FEW = 50  # offers up to which one plan serves all
 ZONE = "Asia/Shanghai"  # whose calendar day a rate belongs to
 
 _OURS = f"""
@@ -70,6 +71,7 @@ CASE WHEN r.id IS NULL THEN 0 WHEN NOT r.ordinary THEN 1 WHEN NOT r.in_force THE
 _WHY = "ARRAY['excluded_condition', 'outside_window', 'no_rate', 'stale_rate', 'no_positive_price', \
 'packs_not_comparable']"
 
+# An array of the products, not a join: looked up by the index whatever share of all references a piece asks for.
 _JUDGE = f"""
 WITH v AS MATERIALIZED ({{ours}}),
 r AS (
@@ -78,12 +80,12 @@ r AS (
     captured_at = max(captured_at) FILTER (WHERE condition = 'ordinary' AND {_IN_FORCE})
       OVER (PARTITION BY product_id, source, region, url) AS newest
   FROM pricing_references
-  WHERE product_id IN (SELECT product_id FROM v) AND captured_at BETWEEN $2 AND $3
+  WHERE product_id = ANY(ARRAY(SELECT product_id FROM v)) AND captured_at BETWEEN $2 AND $3
 ),
 w AS (
   SELECT product_id, min(CASE WHEN valid_from > $1 THEN valid_from WHEN valid_to > $1 THEN valid_to END) AS turns
   FROM pricing_references
-  WHERE product_id IN (SELECT product_id FROM v) AND captured_at BETWEEN $2 AND $3
+  WHERE product_id = ANY(ARRAY(SELECT product_id FROM v)) AND captured_at BETWEEN $2 AND $3
     AND (valid_from IS NOT NULL OR valid_to IS NOT NULL)
   GROUP BY product_id
 ),
@@ -155,6 +157,7 @@ FROM (SELECT 1) AS once LEFT JOIN LATERAL (
 ) found ON true
 """  # noqa: S608
 
+
 def _judging(which: str) -> str:
     """The statement for the offers that `which` names (a condition on `listing_id`), told twice: the rows that are
     written are then looked for among these alone."""
@@ -192,7 +195,8 @@ async def judge_these(
     tx: Tx, listing_ids: list[int], fresh_for: timedelta, rate_days: int, least_pct: Decimal
 ) -> Judged:
     """Judge these offers; a row of each comes back. Their rows must be locked."""
-    return Judged(await tx.fetch(_THESE, *_terms(tx, fresh_for, rate_days, True, least_pct), listing_ids))
+    terms = _terms(tx, fresh_for, rate_days, True, least_pct)
+    return Judged(await _planned(tx, len(listing_ids), _THESE, *terms, listing_ids))
 
 
 async def judge_between(
@@ -200,7 +204,19 @@ async def judge_between(
 ) -> Judged:
     """Judge the offers of listings after `after` up to `upto`. Rows come back of those whose new observation may move
     a case: beyond `least_pct` percent, or with a streak."""
-    return Judged(await tx.fetch(_BETWEEN, *_terms(tx, fresh_for, rate_days, False, least_pct), after, upto))
+    terms = _terms(tx, fresh_for, rate_days, False, least_pct)
+    return Judged(await _planned(tx, upto - after, _BETWEEN, *terms, after, upto))
+
+
+async def _planned(tx: Tx, offers: int, sql: str, *args: Any) -> list[asyncpg.Record]:
+    """Rows of a judgement. One of many offers is planned for that many: a plan made once for a few would compare
+    everything with everything."""
+    if offers <= FEW:
+        return await tx.fetch(sql, *args)
+    await tx.run("SET LOCAL plan_cache_mode = force_custom_plan")
+    rows = await tx.fetch(sql, *args)
+    await tx.run("SET LOCAL plan_cache_mode = auto")
+    return rows
 
 
 _FACTS = "product_id, price, currency, shipping, coupon, pack, units, unit, understood, category, valid_from, valid_to"
