@@ -5,6 +5,7 @@ from __future__ import annotations
 from catalog.changes import note
 from catalog.figures import live_listings, shelf_totals, size
 from catalog.ingest import on_connection_turned, on_payload, put_connection, sync
+from catalog.observing import land_observed
 from catalog.offers import offers_for, slots_for
 from catalog.prices import on_holds_changed, on_listings_changed, on_move_confirmed, on_references
 from catalog.stock import (
@@ -28,6 +29,7 @@ __all__ = [
     "apply_vendor_reports",
     "available",
     "drift",
+    "land_observed",
     "live_listings",
     "note",
     "offers_for",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -45,6 +46,25 @@ async def land_references(tx: Tx, connection: ConnectionView, batch: Batch) -> T
     return Tally(
         seen=listed + len(batch.bad), created=recorded, unchanged=listed - recorded, quarantined=len(batch.bad)
     )
+
+
+async def land_observed(tx: Tx, source: str, rows: Sequence[ListingIn], at: datetime, parser: str) -> list[int | None]:
+    """Rows of prices that a person gathered, such as a table by hand: each that is a product of ours becomes an
+    observed price. Returns the product of each row, None for what we do not sell."""
+    keys = [(row.gtin, matching.brand_model_key(row.brand, row.model)) for row in rows]
+    found = [
+        matching.Product(*row)
+        for row in await store.find_products(tx, {k[0] for k in keys if k[0]}, {k[1] for k in keys if k[1]}, ())
+    ]
+    products = [product.id if product else None for product in matching.recognise(keys, found)]
+    refs = [
+        _observation(source, parser, row, at, product)
+        for row, product in zip(rows, products, strict=True)
+        if product is not None
+    ]
+    if refs:
+        await pricing.record_references(tx, refs)
+    return products
 
 
 async def note_market_prices(tx: Tx, connection: ConnectionView, batch: Batch, listed: Listed) -> None:
@@ -89,6 +109,11 @@ _OTHER_PRICE = re.compile(r"\d[\d,]*(?:\.\d{1,4})?")
 def _reference(
     connection: ConnectionView, row: ListingIn, at: datetime, product_id: int, what: str = ""
 ) -> ReferenceIn:
+    source = f"{connection.vendor_name}/{connection.name}" + (f": {what}" if what else "")
+    return _observation(source, f"{connection.connector}/1", row, at, product_id)
+
+
+def _observation(source: str, parser: str, row: ListingIn, at: datetime, product_id: int) -> ReferenceIn:
     said = row.attributes.get("condition", "ordinary")
     condition: Any = _CONDITIONS.get(said, said)
     return ReferenceIn(
@@ -100,12 +125,12 @@ def _reference(
         pack=row.pack or row.title,
         condition=condition,
         evidence=Evidence(
-            source=f"{connection.vendor_name}/{connection.name}" + (f": {what}" if what else ""),
+            source=source,
             url=row.url or "",
             # A page's bytes hold many rows; what is kept and can be checked again is this row as it was mapped.
             sha256=row.attributes.get("sha256") or hashlib.sha256(row.model_dump_json().encode()).hexdigest(),
             captured_at=row.reported_at or at,
             region=row.attributes.get("region", "CN"),
-            parser=f"{connection.connector}/1",
+            parser=parser,
         ),
     )

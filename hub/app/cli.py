@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -197,6 +198,35 @@ def demo(
     from hub.app.demo import run_demo
 
     if not run_demo(json_file=json_file, keep=keep):
+        raise typer.Exit(1)
+
+
+@app.command("references")
+def load_references(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A table with sku, title, price and gtin, or brand and model.", exists=True, dir_okay=False
+        ),
+    ],
+    source: Annotated[str, typer.Option(help="Whose prices these are.")],
+    captured_at: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%dT%H:%M%z", "%Y-%m-%dT%H:%M:%S%z"], help="When they were seen, with a zone; else now."
+        ),
+    ] = None,
+    report: Annotated[Path, typer.Option(help="The CSV file that says what became of each line.")] = Path(
+        "references-report.csv"
+    ),
+) -> None:
+    """Record mainstream prices that somebody gathered in a table."""
+    from hub.app.references_command import observe_file
+
+    def say(words: str) -> None:
+        typer.echo(words)
+
+    if not _run(observe_file(file, source, captured_at, report, say)):
         raise typer.Exit(1)
 
 

@@ -29,6 +29,7 @@ KNOWS = {
     "hub/app/wiring.py": {"expire_verdicts": FEEDS, "recheck": FEEDS},
     "hub/app/web.py": {"count_live_listings_with": SHOWS},
     "hub/app/operations.py": {"forget_old_observations": FEEDS},
+    "hub/app/references_command.py": {"SKEW": FEEDS},
     "hub/app/demo/__init__.py": {"parity_counts": SHOWS, "held_count": SHOWS},
 }  # fmt: skip
 ORDERING = (  # whatever decides which product or offer comes first
@@ -56,6 +57,8 @@ def uses(tree: ast.Module) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) in {"pricing.api", *doors}:
             found.add(node.attr)
+        if isinstance(node, ast.ImportFrom) and node.module in ("pricing.api", "pricing.store", "pricing.cases"):
+            found |= {alias.name for alias in node.names}
     return found - {"api"}
 
 
