@@ -1,24 +1,25 @@
-"""Words of titles and of queries. Both sides are folded by the same rules (full-width to half-width, lower case,
-accents off, light English plurals), so a query can only miss words that really differ. Chinese is cut by dictionary
-alone, without guessing new words: the same characters then fall apart in the same way wherever they stand. Every
-token is letters and digits (and, once, the hyphenated model itself), so `tokens::tsvector` stores exactly these
-lexemes and PostgreSQL's own parser is not needed (it costs four times as much)."""
+"""Words of titles and of queries. Both sides are folded by the same rules (folding.py: half width, simplified, no
+accents; here: lower case, light English plurals), so a query can only miss words that really differ. Chinese is cut
+by dictionary alone, without guessing new words: the same characters then fall apart in the same way wherever they
+stand. Every token is letters and digits (and, once, the hyphenated model itself), so `tokens::tsvector` stores exactly
+these lexemes and PostgreSQL's own parser is not needed (it costs four times as much)."""
 
 from __future__ import annotations
 
 import functools
 import re
-import unicodedata
 from typing import NamedTuple
 
 import rjieba
 
+from catalog.folding import plain
+
+RULES = 2  # raise it when the same title gives other words than before: `supplyhub reindex` then has work to do
 MAX_QUERY_WORDS = 16
 _STOP = frozenset(("the", "a", "an", "of", "for", "and", "with", "in", "on", "to", "的", "了", "和", "与", "及", "之"))
 _CJK = "\u3400-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af\U00020000-\U0003ffff"
 _RUNS = re.compile(f"[{_CJK}]+")
 _LATIN = re.compile(rf"[^\W_{_CJK}]+(?:[-'&+][^\W_{_CJK}]+)*")
-_ACCENTED = re.compile("[\u00c0-\u024f]")
 _DECIMAL = re.compile(r"(?<=\d)\.(?=\d)")
 _UNITS = r"(?:ml|l|kg|g|mg|mcg|oz|lb|cm|mm|gb|tb|mah|w|v|pcs?|ct)\b"
 _UNIT = re.compile(rf"(\d) (?={_UNITS})")
@@ -29,11 +30,7 @@ _COMMON = 24  # characters: a piece of text up to this length may well come agai
 
 
 def _fold(text: str) -> str:
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-        if _ACCENTED.search(text):
-            text = _ACCENTED.sub(lambda m: unicodedata.normalize("NFKD", m.group())[0], text)
-    text = text.lower()
+    text = plain(text).lower()
     if "." in text:
         text = _DECIMAL.sub("p", text)  # 0.3g is one word, "0p3g"; the letter survives every parser
     return _UNIT.sub(r"\1", text) if " " in text else text  # "500 ml" and "500ml" are the same word

@@ -92,7 +92,8 @@ class VendorFacet(FacetValue):
 
 
 class Facets(View):
-    """Counts of the 30 most frequent values, over all results or over a sample (then the page is `approximate`)."""
+    """Counts of the 30 most frequent values: of all results, or of so many results that they were counted over a sample
+    and scaled up (then the page is `approximate`, and `facets_as_of` says when the sample was taken)."""
 
     kind: list[FacetValue]
     mode: list[FacetValue]
@@ -108,6 +109,7 @@ class ProductPage(View):
     next: str | None
     total: int | None = None
     facets: Facets | None = None
+    facets_as_of: datetime | None = None
     approximate: bool
     as_of: datetime
 

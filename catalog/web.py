@@ -18,7 +18,7 @@ from aiohttp import web
 
 from catalog import changes, finding, reading
 from catalog.contracts import ChangesPage
-from catalog.queryplan import Order, Wish
+from catalog.search import NO_FACETS
 from catalog.segment import query_tokens, terms
 from catalog.views import (
     AssortmentView,
@@ -35,6 +35,7 @@ from catalog.views import (
     SlotPage,
     SlotsQuery,
 )
+from catalog.wish import Order, Wish
 from hub.kernel import clock
 from hub.kernel.errors import Fault, NotFound, Rejected
 from hub.kernel.types import gtin14, parse_int_id
@@ -101,14 +102,14 @@ async def _page(
 ) -> bytes:
     now = clock.now()
     if wish is None:
-        found = finding.Found([], None, 0, False, finding.NO_FACETS if facets else None)
+        found = finding.Found([], None, 0, False, NO_FACETS if facets else None, now)
     else:
         found = await finding.find(wish, sort, cursor, limit, list(await _held(call)), now, facets)
     tail = [f'"next":{_quoted(found.next)}']
     if found.total is not None:
         tail.append(f'"total":{found.total}')
     if found.facets is not None:
-        tail.append(f'"facets":{found.facets}')
+        tail.append(f'"facets":{found.facets},"facets_as_of":"{found.facets_at.isoformat()}"')
     tail.append(f'"approximate":{"true" if found.approximate else "false"},"as_of":"{now.isoformat()}"')
     return f'{{"items":[{",".join(found.items)}],{",".join(tail)}}}'.encode()
 

@@ -40,7 +40,6 @@ from catalog.store.products import (
     unsequenced_changes,
 )
 from catalog.store.tables import (
-    DDL,
     change_log,
     feeds,
     holds,
@@ -51,11 +50,12 @@ from catalog.store.tables import (
     run_pages,
     slots,
     stock,
+    upkeep,
+    words,
 )
 
 __all__ = [
     "CANNOT_HOLD",
-    "DDL",
     "active_digests",
     "add_changes",
     "add_run_page",
@@ -98,6 +98,8 @@ __all__ = [
     "unlist_unseen",
     "unsequenced_changes",
     "untold_shelf",
+    "upkeep",
     "upsert_staged_listings",
     "vendor_listing_ids",
+    "words",
 ]
