@@ -6,6 +6,8 @@ from catalog.changes import note
 from catalog.figures import live_listings, shelf_totals, size
 from catalog.ingest import on_connection_turned, on_payload, on_references, put_connection, sync
 from catalog.offers import offers_for, slots_for
+from catalog.reindexing import needed as reindex_needed
+from catalog.reindexing import reindex
 from catalog.stock import (
     Drift,
     Shelf,
@@ -18,6 +20,7 @@ from catalog.stock import (
     release,
     reserve,
 )
+from catalog.wording import count_words
 
 __all__ = [
     "Drift",
@@ -26,6 +29,7 @@ __all__ = [
     "apply_reports",
     "apply_vendor_reports",
     "available",
+    "count_words",
     "drift",
     "live_listings",
     "note",
@@ -35,6 +39,8 @@ __all__ = [
     "on_references",
     "put_connection",
     "refuse",
+    "reindex",
+    "reindex_needed",
     "release",
     "reserve",
     "shelf_totals",

@@ -98,13 +98,14 @@ def _beyond(order: Order, key: Key | None, args: _Args, columns: Sequence[tuple[
     return [f"({names}) {'>' if order is Order.PRICE else '<'} ({given})"]
 
 
-def _score(args: _Args, phrase: str) -> str:
+def _score(args: _Args, phrases: Sequence[str]) -> str:
     """How well the text fits: 2 when title, brand or model is just the query, 1 when it stands there word for word, 0
     when its words are scattered. Letters beyond ASCII keep their case, which makes this twice as fast."""
-    given = args.put(phrase, "text")
     text = r"""lower(concat(E'\n', p.title, E'\n', p.title_en, E'\n', p.brand, E'\n', p.model, E'\n') COLLATE "C")"""
-    whole = rf"strpos({text}, E'\n' || {given} || E'\n') > 0"
-    return f"CASE WHEN strpos({text}, {given}) = 0 THEN 0 WHEN {whole} THEN 2 ELSE 1 END"
+    given = [args.put(phrase, "text") for phrase in phrases]
+    whole = " OR ".join(rf"strpos({text}, E'\n' || {one} || E'\n') > 0" for one in given)
+    part = " OR ".join(f"strpos({text}, {one}) > 0" for one in given)
+    return f"CASE WHEN NOT ({part}) THEN 0 WHEN {whole} THEN 2 ELSE 1 END" if given else "0"
 
 
 def _shown(order: Order, page: str, total: str, facets: str, in_stock: bool) -> str:
@@ -133,7 +134,7 @@ async def gather(
     where = _filters(wish, args)
     if order in (Order.PRICE, Order.PRICE_DOWN):
         where.append("p.price IS NOT NULL")
-    score = f", {_score(args, wish.phrase)} AS score" if order is Order.RANK else ""
+    score = f", {_score(args, wish.phrases)} AS score" if order is Order.RANK else ""
     limit = f"LIMIT {GATHER_CAP}" if order is Order.RANK else ""
     columns = f", {_FACET_COLUMNS}" if facets else ""
     kept = ", ".join(dict.fromkeys(("id", *(name for name, _ in KEYS[order]))))

@@ -102,6 +102,13 @@ class Facets(View):
     vendor: list[VendorFacet]
 
 
+class Correction(View):
+    """The query that found nothing, and the one whose results are shown instead."""
+
+    from_: Annotated[str, Field(alias="from")]
+    to: str
+
+
 class ProductPage(View):
     """`next` is null on the last page. `total` is exact unless `approximate`; null when nobody knows."""
 
@@ -110,6 +117,7 @@ class ProductPage(View):
     total: int | None = None
     facets: Facets | None = None
     facets_as_of: datetime | None = None
+    corrected: Correction | None = None
     approximate: bool
     as_of: datetime
 
@@ -169,6 +177,25 @@ class ProductsQuery(Input):
     limit: Limit = 20
     cursor: Cursor | None = None
     facets: bool = False
+
+
+class SuggestQuery(Input):
+    """What is typed so far."""
+
+    q: Annotated[SafeText, Field(min_length=1, max_length=100)]
+    limit: Annotated[int, Field(ge=1, le=20)] = 8
+
+
+class SuggestionView(View):
+    """A query, and about how many products are behind it."""
+
+    text: str
+    products: int
+
+
+class SuggestView(View):
+    items: list[SuggestionView]
+    as_of: datetime
 
 
 class LookupIn(Input):

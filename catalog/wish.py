@@ -24,7 +24,7 @@ class Wish:
     """What a reader asks for, already validated."""
 
     terms: tuple[Term, ...] = ()
-    phrase: str = ""  # the query as typed, lower case
+    phrases: tuple[str, ...] = ()  # the query in lower case, as typed and folded where that differs
     gtin: str | None = None
     kind: str | None = None
     category: str | None = None

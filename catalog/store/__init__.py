@@ -50,8 +50,6 @@ from catalog.store.tables import (
     run_pages,
     slots,
     stock,
-    upkeep,
-    words,
 )
 
 __all__ = [
@@ -98,8 +96,6 @@ __all__ = [
     "unlist_unseen",
     "unsequenced_changes",
     "untold_shelf",
-    "upkeep",
     "upsert_staged_listings",
     "vendor_listing_ids",
-    "words",
 ]
