@@ -42,11 +42,18 @@ def singular(word: str) -> str:
     if len(word) < 4 or word[-1] != "s" or word[-2] in "sui" or not word.isalpha():
         return word[:_LONGEST]
     word = word[:_LONGEST]
-    if word.endswith("ies"):
+    if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
     if word.endswith(("sses", "xes", "ches", "shes")):
         return word[:-2]
     return word[:-1]
+
+
+def _forms(word: str) -> tuple[str, ...]:
+    """A word without its plural, in both spellings where the plural does not tell ("berries", "hoodies")."""
+    if len(word) > 4 and word.endswith("ies") and word.isalpha():
+        return singular(word), word[:_LONGEST].removesuffix("s")
+    return (singular(word),)
 
 
 def search_tokens(
@@ -101,7 +108,7 @@ _known_tokens = functools.lru_cache(maxsize=4096)(_tokens)
 def _piece(raw: str) -> _Piece:
     if raw.isalnum() and raw.isascii():
         folded = raw.lower()
-        return _Piece(folded, (singular(folded),), _STARTS_WITH_UNIT(folded) is not None)
+        return _Piece(folded, _forms(folded), _STARTS_WITH_UNIT(folded) is not None)
     folded = fold(raw)
     return _Piece(folded, tuple(_words(folded)), _STARTS_WITH_UNIT(folded) is not None)
 
@@ -118,7 +125,7 @@ def _words(text: str) -> list[str]:
             tokens += (word for word in rjieba.cut_for_search(" ".join(runs), False) if word != " ")
     for word in _LATIN.findall(text):
         if word.isalnum():
-            tokens.append(singular(word))
+            tokens += _forms(word)
             continue
         parts = _JOINTS.split(word)
         if "-" in word and len(parts) == word.count("-") + 1 and len(word) <= _LONGEST:
@@ -138,7 +145,7 @@ def query_tokens(q: str) -> list[str]:
         found += [(run.start() + i / 1000, word) for i, word in enumerate(words)]
     for match in _LATIN.finditer(text):
         word = match.group()
-        found.append((match.start(), singular(word) if word.isalnum() else word))
+        found.append((match.start(), singular(word) if word.isalnum() and not word.endswith("ies") else word))
     words = list(dict.fromkeys(word for _, word in sorted(found)))
     kept = [word for word in words if word not in _STOP]
     return (kept or words)[:MAX_QUERY_WORDS]
@@ -159,7 +166,8 @@ def terms(words: list[str]) -> list[Term]:
     for i, word in enumerate(words):
         prefix = i == len(words) - 1 and len(word) > 1 and word[-1].isascii() and not word.isdigit()
         if word.isalnum():
-            found.append(Term(((word,),), prefix))
+            forms = _forms(word) if word.endswith("ies") else (word,)
+            found.append(Term(tuple((form,) for form in forms), prefix))
         else:
             parts = tuple(singular(part) for part in _JOINTS.split(word))
             found.append(Term((("".join(parts),), parts), prefix))
