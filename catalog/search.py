@@ -221,8 +221,8 @@ async def facets(wish: Wish) -> tuple[str, bool]:
     args = _Args()
     where = " AND ".join(_filters(wish, args))
     rows = await db.read(
-        f"WITH some AS MATERIALIZED (SELECT {_FACET_COLUMNS} FROM catalog_products p WHERE {where} "  # noqa: S608
-        f"LIMIT {FACETS_COUNTED + 1}) SELECT {_counted('some')}, (SELECT count(*) FROM some) > {FACETS_COUNTED}",
+        f"WITH few AS MATERIALIZED (SELECT {_FACET_COLUMNS} FROM catalog_products p WHERE {where} "  # noqa: S608
+        f"LIMIT {FACETS_COUNTED + 1}) SELECT {_counted('few')}, (SELECT count(*) FROM few) > {FACETS_COUNTED}",
         *args,
     )
     return rows[0][0], rows[0][1]
