@@ -110,15 +110,13 @@ async def _rows(
 ) -> search.Page:  # fmt: skip
     """Up to `need` rows after `key`, by whichever way is cheaper."""
     sellable = (key is None or key[0]) if order is Order.POPULAR else None
-    if order is Order.RANK or wish.gtin is not None:
-        return await search.gather(wish, order, key, need, held, now, facets)
     cost = queryplan.estimate(sample, wish, order, need, sellable)
-    if queryplan.choose(sample, cost) is Plan.GATHER:
-        return await search.gather(wish, order, key, need, held, now, facets)
+    if order is Order.RANK or wish.gtin is not None or queryplan.choose(sample, cost) is Plan.GATHER:
+        return await search.gather(wish, order, key, need, held, now, facets, cost.aside)
     inner = key[1:] if order is Order.POPULAR and key is not None else key
     page, gave_up = await search.walk(wish, order, sellable, inner, need, held, now, queryplan.walk_cap(cost))
     if gave_up:
-        return await search.gather(wish, order, key, need, held, now, facets)
+        return await search.gather(wish, order, key, need, held, now, facets, cost.aside)
     if sellable and not wish.in_stock and len(page.rows) < need:
         rest = await _rows(sample, wish, order, _LAST, need - len(page.rows), held, now, facets)
         page.rows += rest.rows

@@ -19,7 +19,7 @@ WALKED = 1.2  # a row walked and found not to fit
 FETCHED = 1.0  # a hit fetched
 SCORED = 1.0  # and its texts compared with the query
 POSTED = 0.04  # an entry of a word's list, met while lists are intersected
-COLLECTED = 0.06  # an entry of the lists that an unfinished word stands for
+COLLECTED = 0.12  # an entry of the lists that an unfinished word stands for
 SOLD = 0.8  # a listing of a vendor
 AFFORDED = 3_000.0  # spent on ranking by text though walking would be cheaper
 
@@ -31,13 +31,14 @@ class Plan(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Rows that a walk would look at, what either way would cost (microseconds), how many products fit in all, and
-    which of the sample (None: all) do."""
+    """Rows that a walk would look at, what either way would cost (microseconds), whether gathering had better look
+    for the last word in the rows, how many products fit in all, and which of the sample (None: all) do."""
 
     rows: float
     walk: float
     gather: float
     scoring: float
+    aside: bool
     hits: float
     sampled: Rows | None
     telling: bool  # whether the sample holds enough hits to count by
@@ -46,11 +47,6 @@ class Estimate:
 def estimate(sample: Sample, wish: Wish, order: Order, need: int, sellable: bool | None) -> Estimate:
     """`need` rows are wanted; `sellable` narrows a walk to products with (or without) stock."""
     worded, lists = sample.worded(wish.terms)
-    driven = worded
-    if wish.brand_terms:
-        by_brand, more = sample.worded(wish.brand_terms)
-        driven = by_brand if driven is None else sample.both(driven, by_brand)
-        lists = [*lists, *more]
     hits = sample.filtered(wish, worded)
     found = sample.count(hits)
     fitting = found
@@ -61,27 +57,39 @@ def estimate(sample: Sample, wish: Wish, order: Order, need: int, sellable: bool
     if order is Order.POPULAR and wish.category is not None:
         path = sample.in_category(wish.category)  # this walk stays inside the category
     rows = need * (path + 1) / (fitting + 0.5)
-    gather, scoring = _gathering(sample, wish, lists, sample.count(driven), found)
-    return Estimate(rows, WALKED * rows, gather, scoring, float(found * sample.step), hits, found >= TELLING)
+    gather, aside = _gathering(sample, wish, worded, lists)
+    scoring = 0.0 if wish.gtin is not None else SCORED * sample.step * (found + 0.5)
+    return Estimate(rows, WALKED * rows, gather, scoring, aside, float(found * sample.step), hits, found >= TELLING)
 
 
-def _gathering(sample: Sample, wish: Wish, lists: list[int], driven: int, found: int) -> tuple[float, float]:
-    """What it costs to gather all hits, and to score them by text. The lists of words are intersected from the
-    shortest on, skipping what lies between its entries."""
+def _gathering(sample: Sample, wish: Wish, worded: Rows | None, lists: list[int]) -> tuple[float, bool]:
+    """What it costs to gather all hits, and whether the last word should be looked for in the rows that the others
+    find: the lists that an unfinished word stands for must be put together first, however few rows are left."""
     step = sample.step
     if wish.gtin is not None:
-        return 0.0, 0.0
-    scoring = SCORED * (found + 0.5) * step
-    if lists:
-        shortest = min(lists)
-        posted = POSTED * sum(min(one, 1.5 * shortest + 1) for one in lists)
+        return 0.0, False
+    if lists or wish.brand_terms:
+        by_brand, more = sample.worded(wish.brand_terms)
+        whole = _found(sample, sample.both(worded, by_brand), [*lists, *more])
         if wish.terms and wish.terms[-1].prefix:
-            posted += COLLECTED * lists[len(wish.terms) - 1]
-        return step * (posted + FETCHED * (driven + 0.5)), scoring
+            whole += COLLECTED * step * lists[-1]
+            if len(lists) + len(more) > 1:
+                before, _ = sample.worded(wish.terms[:-1])
+                rest = _found(sample, sample.both(before, by_brand), [*lists[:-1], *more])
+                return min(whole, rest), rest < whole
+        return whole, False
     sold = sample.sold_by(wish)
     if sold is not None:
-        return (SOLD + FETCHED) * step * len(sold), scoring
-    return FETCHED * step * sample.rows, scoring
+        return (SOLD + FETCHED) * step * len(sold), False
+    return FETCHED * step * sample.rows, False
+
+
+def _found(sample: Sample, rows: Rows | None, lists: list[int]) -> float:
+    """What it costs to intersect lists of words, from the shortest on and skipping what lies between its entries, and
+    to fetch what is in all."""
+    shortest = min(lists)
+    entries = sum(min(one, 1.5 * shortest + 1) for one in lists)
+    return sample.step * (POSTED * entries + FETCHED * (sample.count(rows) + 0.5))
 
 
 def choose(sample: Sample, found: Estimate) -> Plan:

@@ -31,6 +31,12 @@ class Page:
     facets: str | None = None  # of all hits, when they were gathered and facets wanted
 
 
+async def _search(sql: str, args: Sequence[Any]) -> list[asyncpg.Record]:
+    """Rows of a statement that keeps a processor busy: few at a time, so that a heavy one holds up few others."""
+    async with db.database().searching:
+        return await db.read(sql, *args)
+
+
 class _Args(list[Any]):
     """Statement parameters; `$1` is the time and `$2` the listings that the reader does not buy."""
 
@@ -39,11 +45,15 @@ class _Args(list[Any]):
         return f"${len(self)}::{kind}"
 
 
-def _filters(wish: Wish, args: _Args, *, walked: bool = False) -> list[str]:
+def _filters(wish: Wish, args: _Args, *, walked: bool = False, aside: bool = False) -> list[str]:
     """The conditions of a wish. A walk hides words and vendor from the planner, so that it keeps to the walked
-    index; a gathering adds the brand's words, because they are indexed and the brand itself is not."""
+    index; a gathering adds the brand's words, because they are indexed and the brand itself is not. With `aside` the
+    last word is looked for in the rows that the others find, not in the index."""
     found = ["p.listed"]
     terms = [*wish.terms, *(() if walked else wish.brand_terms)]
+    if aside:
+        last = terms.pop(len(wish.terms) - 1)
+        found.append(f"(p.search @@ (SELECT {args.put(tsquery([last]), 'text')}::tsquery)) IS TRUE")
     if terms:
         words = f"p.search @@ (SELECT {args.put(tsquery(terms), 'text')}::tsquery)"
         found.append(f"({words}) IS TRUE" if walked else words)
@@ -127,11 +137,12 @@ def _rows(rows: list[asyncpg.Record]) -> list[tuple[Key, str | None]]:
 
 
 async def gather(
-    wish: Wish, order: Order, key: Key | None, need: int, held: Sequence[int], now: datetime, facets: bool
-) -> Page:
+    wish: Wish, order: Order, key: Key | None, need: int, held: Sequence[int], now: datetime, facets: bool,
+    aside: bool = False,
+) -> Page:  # fmt: skip
     """Up to `need` rows after `key`: find every hit, then sort. Total and facets are of all hits, whatever the key."""
     args = _Args([now, held])
-    where = _filters(wish, args)
+    where = _filters(wish, args, aside=aside)
     if order in (Order.PRICE, Order.PRICE_DOWN):
         where.append("p.price IS NOT NULL")
     score = f", {_score(args, wish.phrases)} AS score" if order is Order.RANK else ""
@@ -147,7 +158,7 @@ page AS MATERIALIZED (
   SELECT {kept} FROM hits {after} ORDER BY {", ".join(_SORT[order])} LIMIT {args.put(need, "int")})
 """  # noqa: S608 - values are parameters
     counted = f"(SELECT {_counted('hits')})" if facets else "NULL::text"
-    rows = await db.read(_shown(order, page, "(SELECT count(*) FROM hits)", counted, wish.in_stock), *args)
+    rows = await _search(_shown(order, page, "(SELECT count(*) FROM hits)", counted, wish.in_stock), args)
     if rows:
         return Page(_rows(rows), rows[0][1], rows[0][2])
     return Page([]) if key is not None else Page([], 0, NO_FACETS if facets else None)
@@ -185,7 +196,7 @@ WITH page AS MATERIALIZED (
   SELECT p.id, p.sellable, p.popularity, p.price FROM (SELECT * {path} LIMIT {cap}) p
   WHERE {" AND ".join(where)} ORDER BY {", ".join(ordered)} LIMIT {args.put(need, "int")})
 """  # noqa: S608 - values are parameters
-    found = _rows(await db.read(_shown(order, page, "NULL::bigint", "NULL::text", wish.in_stock), *args))
+    found = _rows(await _search(_shown(order, page, "NULL::bigint", "NULL::text", wish.in_stock), args))
     if len(found) == need:
         return Page(found), False
     beyond = f"SELECT $1::timestamptz, $2::bigint[] {path} OFFSET {cap} LIMIT 1"
@@ -220,10 +231,10 @@ async def facets(wish: Wish) -> tuple[str, bool]:
     counted over some of them only."""
     args = _Args()
     where = " AND ".join(_filters(wish, args))
-    rows = await db.read(
+    rows = await _search(
         f"WITH few AS MATERIALIZED (SELECT {_FACET_COLUMNS} FROM catalog_products p WHERE {where} "  # noqa: S608
         f"LIMIT {FACETS_COUNTED + 1}) SELECT {_counted('few')}, (SELECT count(*) FROM few) > {FACETS_COUNTED}",
-        *args,
+        args,
     )
     return rows[0][0], rows[0][1]
 
