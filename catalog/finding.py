@@ -16,11 +16,12 @@ import orjson
 
 from catalog import queryplan, sampling, search
 from catalog.queryplan import Plan
-from catalog.sample import Sample
+from catalog.sample import Head, Sample
 from catalog.search import KEYS, Key
 from catalog.wish import Order, Wish
 from hub.kernel.errors import Fault, Rejected
 
+HEADED = 500  # rows that are walked on a first page; where it would be more, the most popular products are looked up
 ROUNDS = 5  # times a page is filled up when rows were hidden; after that it is simply shorter
 _LAST: Key = (False, 2**31 - 1, 2**63 - 1)  # before the first product without stock
 
@@ -55,7 +56,7 @@ async def find(
     if whole:  # and for the following pages, whatever later samples say
         wish = replace(wish, terms=(*wish.terms[:-1], wish.terms[-1]._replace(prefix=False)))
     if cursor is None:
-        order = sort or _relevance(sample, wish)
+        order = sort or _relevance(sample, wish, limit + 1)
     shown: list[str] = []
     total: int | None = None
     counted: str | None = None
@@ -94,14 +95,21 @@ async def find(
     return Found(shown, following, total, approximate, counted, counted_at)
 
 
-def _relevance(sample: Sample, wish: Wish) -> Order:
+def _relevance(sample: Sample, wish: Wish, need: int) -> Order:
     """Ranked by text when the hits are few enough, else by popularity alone."""
     if wish.gtin is not None:
         return Order.RANK
     if not wish.terms:
         return Order.POPULAR
-    cost = queryplan.estimate(sample, wish, Order.POPULAR, 20, True)
-    return Order.RANK if queryplan.affords_ranking(sample, cost) else Order.POPULAR
+    cost = queryplan.estimate(sample, wish, Order.POPULAR, need, True)
+    headed = bool(_first(sampling.head(), wish, need))
+    return Order.RANK if queryplan.affords_ranking(sample, cost, headed) else Order.POPULAR
+
+
+def _first(top: Head | None, wish: Wish, need: int) -> list[int]:
+    """Products among which the first page of a search is, if the most popular ones hold it; none otherwise."""
+    ids = top.first(wish, 2 * need) if top is not None else []
+    return ids if len(ids) >= need else []
 
 
 async def _rows(
@@ -111,6 +119,13 @@ async def _rows(
     """Up to `need` rows after `key`, by whichever way is cheaper."""
     sellable = (key is None or key[0]) if order is Order.POPULAR else None
     cost = queryplan.estimate(sample, wish, order, need, sellable)
+    if order is Order.POPULAR and key is None and cost.rows > HEADED:
+        top = sampling.head()
+        ids = _first(top, wish, need)
+        if top is not None and ids:
+            page = await search.pick(wish, ids, top.last_id, need, held, now)
+            if len(page.rows) == need:
+                return page
     if order is Order.RANK or wish.gtin is not None or queryplan.choose(sample, cost) is Plan.GATHER:
         return await search.gather(wish, order, key, need, held, now, facets, cost.aside)
     inner = key[1:] if order is Order.POPULAR and key is not None else key

@@ -21,7 +21,7 @@ SCORED = 1.0  # and its texts compared with the query
 POSTED = 0.04  # an entry of a word's list, met while lists are intersected
 COLLECTED = 0.12  # an entry of the lists that an unfinished word stands for
 SOLD = 0.8  # a listing of a vendor
-AFFORDED = 3_000.0  # spent on ranking by text though walking would be cheaper
+AFFORDED = 4_000.0  # spent on ranking by text though walking would be cheaper
 
 
 class Plan(StrEnum):
@@ -99,9 +99,11 @@ def choose(sample: Sample, found: Estimate) -> Plan:
     return Plan.WALK
 
 
-def affords_ranking(sample: Sample, found: Estimate) -> bool:
-    """Whether the hits are few enough to read the text of each."""
-    return sample.rows * sample.step <= SMALL or found.gather + found.scoring <= max(AFFORDED, found.walk)
+def affords_ranking(sample: Sample, found: Estimate, headed: bool = False) -> bool:
+    """Whether the hits are few enough to read the text of each; `headed` when the first page of the others would be
+    looked up, for next to nothing."""
+    otherwise = AFFORDED if headed else max(AFFORDED, found.walk)
+    return sample.rows * sample.step <= SMALL or found.gather + found.scoring <= otherwise
 
 
 def walk_cap(found: Estimate) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -74,8 +75,9 @@ class Codes:
 class Sample:
     """Fill it with `add`, then `close` it."""
 
-    def __init__(self, step: int, at: datetime, vendors: Mapping[int, str]) -> None:
+    def __init__(self, step: int, at: datetime, vendors: Mapping[int, str], rare: bool = True) -> None:
         self.step = step  # of that many products one is here
+        self._rare = rare and step == 1  # whether words are kept that only one product holds
         self.at = at  # when it was taken
         self.rows = 0
         self._vendors = vendors  # id -> name
@@ -104,7 +106,8 @@ class Sample:
                 self._words_of.append(row)
 
     def close(self) -> None:
-        """Nothing more is added; words that only one product holds are forgotten, which halves the memory."""
+        """Nothing more is added; words that only one product holds are forgotten, which halves the memory, unless
+        every product is here."""
         for codes in (*self._texts.values(), self._sells):
             codes.close()
         self._prices = np.array(self._price_list)
@@ -114,7 +117,7 @@ class Sample:
         self._sold_rows, self._sells.column = self._sold_rows[order], self._sells.column[order]
         words, rows = np.array(self._words, np.int32), np.array(self._words_of, np.int32)
         counts = np.bincount(words, minlength=len(self._numbers))
-        kept = counts > (1 if self.step > 1 else 0)
+        kept = counts > (0 if self._rare else 1)
         rows, words = rows[kept[words]], words[kept[words]]
         rows = rows[np.argsort(words, kind="stable")]
         ends = np.cumsum(np.where(kept, counts, 0))
@@ -248,3 +251,31 @@ def _union(parts: Sequence[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
     return np.unique(np.concatenate(parts)) if parts else _NONE
+
+
+class Head:
+    """The first products in order of popularity. Where a search has so many hits that its first page is among them,
+    that page is looked up instead of walked to; each product is still read, and judged, as it is now."""
+
+    def __init__(self, at: datetime, last_id: int) -> None:
+        self.last_id = last_id  # products beyond it are newer than this
+        self._sample = Sample(1, at, {}, rare=False)
+        self._ids = array("q")
+
+    def add(self, products: Iterable[tuple[int, Product]]) -> None:
+        """Products in their order, after those that were added before."""
+        for product_id, product in products:
+            if product_id <= self.last_id:  # newer ones are looked at anyway
+                self._ids.append(product_id)
+                self._sample.add((product,))
+
+    def close(self) -> None:
+        self._sample.close()
+
+    def first(self, wish: Wish, count: int) -> list[int]:
+        """The first `count` products that fit, whether they have stock or not."""
+        if wish.vendor is not None or wish.vendor_id is not None:
+            return []  # vendors come and go at once
+        rows, _ = self._sample.worded(wish.terms)
+        rows = self._sample.filtered(replace(wish, in_stock=False), rows)
+        return [self._ids[row] for row in (range(min(count, len(self._ids))) if rows is None else rows[:count])]

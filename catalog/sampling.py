@@ -1,5 +1,6 @@
-"""The sample of the catalogue that searches are planned and broad facets counted by: one a process, taken at the first
-search and then anew in the background, at a pace that costs a hundredth of the process's time."""
+"""The sample of the catalogue that searches are planned and broad facets counted by, and its most popular products:
+one a process, taken at the first search and then anew in the background, at a pace that costs a hundredth of the
+process's time."""
 
 from __future__ import annotations
 
@@ -7,14 +8,16 @@ import asyncio
 import time
 from dataclasses import dataclass
 
+import asyncpg
 import structlog
 
 from catalog import search
-from catalog.sample import Product, Sample
+from catalog.sample import Head, Product, Sample
 from hub.kernel import clock, db
 
 log = structlog.get_logger()
 SIZE = 65_536  # products at most
+HEAD = 65_536
 CHUNK = 500  # products read at a time: a millisecond or two of the loop
 ANEW_S = 10.0  # at the earliest
 PACE = 100.0  # or after so many times what it took
@@ -24,6 +27,7 @@ PACE = 100.0  # or after so many times what it took
 class _Held:
     database: db.Database
     sample: Sample
+    head: Head | None
     until: float  # monotonic seconds
 
 
@@ -39,6 +43,11 @@ async def current() -> Sample:
         return held.sample
     task = _begin()
     return held.sample if held is not None else await asyncio.shield(task)
+
+
+def head() -> Head | None:
+    """The most popular products, as of the sample at hand; None where the whole catalogue is no larger."""
+    return _held.head if _held is not None and _held.database is db.database() else None
 
 
 def forget() -> None:
@@ -71,9 +80,27 @@ async def _take(database: db.Database) -> Sample:
     sample = Sample(step, clock.now(), await search.vendor_names())
     for start in range(first, last + 1, step * CHUNK):
         rows = await search.every_so_many(start, min(last, start + step * CHUNK - 1), step)
-        sample.add(Product._make((*tuple(row)[:-1], row["words"][1:-1].split("' '"))) for row in rows)
+        sample.add(map(_product, rows))
     await asyncio.to_thread(sample.close)
+    top = await _take_head(last) if step > 1 else None
     took = time.monotonic() - began
     if database is db.database():
-        _held = _Held(database, sample, time.monotonic() + max(ANEW_S, PACE * took))
+        _held = _Held(database, sample, top, time.monotonic() + max(ANEW_S, PACE * took))
     return sample
+
+
+async def _take_head(last_id: int) -> Head:
+    found = Head(clock.now(), last_id)
+    after: tuple[int, int] | None = None
+    for _ in range(0, HEAD, CHUNK):
+        rows = await search.most_popular(after, CHUNK)
+        found.add((row["id"], _product(row)) for row in rows if row["listed"])
+        if len(rows) < CHUNK:
+            break
+        after = rows[-1]["popularity"], rows[-1]["id"]
+    await asyncio.to_thread(found.close)
+    return found
+
+
+def _product(row: asyncpg.Record) -> Product:
+    return Product._make((*(row[name] for name in Product._fields[:-1]), row["words"][1:-1].split("' '")))

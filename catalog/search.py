@@ -19,6 +19,7 @@ from hub.kernel import db
 NO_FACETS = '{"kind":[],"mode":[],"category":[],"brand":[],"vendor":[]}'
 Key = tuple[Any, ...]  # where a page ends: the sort columns of its last row
 GATHER_CAP = 50_000  # hits that are ranked at most
+NEWER = 1_000  # products
 FACETS_COUNTED = 2_000  # products at most, where neither a page nor a sample has them at hand
 
 
@@ -226,6 +227,23 @@ def _counted(rows: str) -> str:
     SELECT v, count(*) AS n FROM {rows}, unnest(vendor_ids) v GROUP BY 1 {ordered} LIMIT {FACET_VALUES}) c) d))::text"""  # noqa: S608
 
 
+async def pick(wish: Wish, ids: Sequence[int], newer_than: int, need: int, held: Sequence[int], now: datetime) -> Page:
+    """The first `need` rows in POPULAR order among the products with stock of `ids`, and those that are newer than
+    product `newer_than` (up to a thousand, so that a bulk load does not make every search slow)."""
+    args = _Args([now, held])
+    ordered = ", ".join(_SORT[Order.POPULAR][1:])
+    page = f"""
+WITH page AS MATERIALIZED (
+  SELECT p.id, p.sellable, p.popularity, p.price FROM (
+    SELECT * FROM catalog_products WHERE id = ANY({args.put(ids, "bigint[]")})
+    UNION ALL (SELECT * FROM catalog_products WHERE id > {args.put(newer_than, "bigint")}
+      ORDER BY id DESC LIMIT {NEWER})) p
+  WHERE {" AND ".join([*_filters(wish, args, walked=True), "p.sellable"])}
+  ORDER BY {ordered} LIMIT {args.put(need, "int")})
+"""  # noqa: S608 - values are parameters
+    return Page(_rows(await _search(_shown(Order.POPULAR, page, "NULL::bigint", "NULL::text", wish.in_stock), args)))
+
+
 async def facets(wish: Wish) -> tuple[str, bool]:
     """How many products have which kind, mode, category, brand and vendor, as JSON text, and whether they were
     counted over some of them only."""
@@ -253,12 +271,29 @@ async def vendor_names() -> dict[int, str]:
     return {row[0]: row[1] for row in rows}
 
 
-async def every_so_many(first: int, last: int, step: int) -> list[asyncpg.Record]:
-    """The columns of catalog.sample.Product of the listed ones among products `first`, `first + step` … `last`; the
-    words as the text of a tsvector."""
+_SAMPLED = (
+    f"p.kind, p.mode, p.category, p.brand, p.city, p.department, p.price, p.sellable, {_VENDORS}, "
+    "p.search::text AS words"
+)
+
+
+async def most_popular(after: tuple[int, int] | None, limit: int) -> list[asyncpg.Record]:
+    """id, popularity, listed and the columns of catalog.sample.Product (words as the text of a tsvector) of the next
+    products in order of popularity after one (popularity, id)."""
+    args = _Args()
+    beyond = " AND ".join(_beyond(Order.POPULAR, after, args, KEYS[Order.POPULAR][1:]))
     return await db.read(
-        f"SELECT p.kind, p.mode, p.category, p.brand, p.city, p.department, p.price, p.sellable, {_VENDORS}, "  # noqa: S608
-        "p.search::text AS words FROM generate_series($1::bigint, $2::bigint, $3::bigint) g(id) "
+        f"SELECT p.id, p.popularity, p.listed, {_SAMPLED} FROM catalog_products p {beyond and 'WHERE ' + beyond} "  # noqa: S608
+        f"ORDER BY popularity DESC, id DESC LIMIT {args.put(limit, 'int')}",
+        *args,
+    )
+
+
+async def every_so_many(first: int, last: int, step: int) -> list[asyncpg.Record]:
+    """The columns of catalog.sample.Product (words as the text of a tsvector) of the listed ones among products
+    `first`, `first + step` … `last`."""
+    return await db.read(
+        f"SELECT {_SAMPLED} FROM generate_series($1::bigint, $2::bigint, $3::bigint) g(id) "  # noqa: S608
         "JOIN catalog_products p ON p.id = g.id WHERE p.listed",
         first, last, step,
     )  # fmt: skip
