@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 import pricing.api
-from catalog import queryplan, sampling
+from catalog import finding, queryplan, sampling, search
 from catalog.views import ProductPage
 from hub.kernel import keys
 from hub.kernel.db import Database, uow
@@ -295,27 +295,65 @@ async def test_facets_over_a_sample_say_so(mall: Reader, monkeypatch: pytest.Mon
     assert page["facets_as_of"] != page["as_of"]
 
 
-@pytest.mark.parametrize("way", ["walk", "gather", "give up"])
+@pytest.mark.parametrize("way", ["walk", "gather", "give up", "aside", "head", "short head"])
 async def test_every_way_of_searching_gives_the_same_pages(
     mall: Reader, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
+    colours = ("red", "reddish", "round")
     for n in range(40):
         await item(
-            f"口罩 {n}" if n % 3 else f"耳机 {n}", category="ab"[n % 2], brand="稳健" if n % 5 else "其他",
+            f"口罩 {n}" if n % 3 else f"耳机 {n}", title_en=f"mask {colours[n % 3]}", category="ab"[n % 2],
+            brand="稳健" if n % 5 else "其他",
             popularity=n % 11, price=Decimal(n % 6 + 1), on_hand=n % 4,
         )  # fmt: skip
     wishes: list[dict[str, Any]] = [
         {}, {"q": "口罩"}, {"category": "a"}, {"q": "口罩", "category": "b"}, {"brand": "稳健"}, {"vendor": "vnd_1"},
-        {"in_stock": 1}, {"sort": "price"}, {"sort": "-price", "q": "口罩"}, {"sort": "newest", "category": "a"},
+        {"in_stock": 1}, {"q": "mask red"}, {"q": "rou"},
+        {"sort": "price"}, {"sort": "-price", "q": "口罩"}, {"sort": "newest", "category": "a"},
     ]  # fmt: skip
     monkeypatch.setattr(queryplan, "affords_ranking", lambda *_: False)
     expected = [[i["id"] for i in (await mall.get(PATH, limit=100, **wish))["items"]] for wish in wishes]
-    chosen = queryplan.Plan.GATHER if way == "gather" else queryplan.Plan.WALK
+    chosen = queryplan.Plan.GATHER if way in ("gather", "aside") else queryplan.Plan.WALK
+    if way == "aside":
+        monkeypatch.setattr(queryplan, "_gathering", lambda _s, wish, *_: (0.0, len(wish.terms) > 1))
+    if "head" in way:
+        monkeypatch.setattr(sampling, "SIZE", 10)
+        monkeypatch.setattr(sampling, "HEAD", 40 if way == "head" else 10)
+        monkeypatch.setattr(sampling, "CHUNK", 10)
+        monkeypatch.setattr(finding, "HEADED", 0)
+        sampling.forget()
+    picked: list[int] = []
+    pick = search.pick
+
+    async def counted(*args: Any) -> search.Page:
+        picked.append(len(args[1]))
+        return await pick(*args)
+
+    monkeypatch.setattr(search, "pick", counted)
     monkeypatch.setattr(queryplan, "choose", lambda *_: chosen)
     monkeypatch.setattr(queryplan, "walk_cap", lambda _cost: 3 if way == "give up" else 1_000)
     for wish, ids in zip(wishes, expected, strict=True):
         assert ids, wish
         assert [i["id"] for i in await mall.all_pages(limit=3, **wish)] == ids, wish
+    assert bool(picked) is ("head" in way)
+
+
+async def test_what_is_in_memory_decides_nothing_about_a_product(mall: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "SIZE", 20)
+    monkeypatch.setattr(queryplan, "SMALL", 0)
+    monkeypatch.setattr(finding, "HEADED", 0)
+    monkeypatch.setattr(queryplan, "affords_ranking", lambda *_: False)
+    ids = [(await item(f"口罩 {n}", popularity=n))[0] for n in range(30)]
+    assert (await mall.titles(q="口罩", limit=3)) == ["口罩 29", "口罩 28", "口罩 27"]
+    head = sampling.head()
+    async with uow() as tx:
+        await tx.run("UPDATE catalog_products SET listed = false WHERE id = $1", ids[29])
+        await tx.run("UPDATE catalog_products SET sellable = false WHERE id = $1", ids[28])
+        await tx.run("UPDATE catalog_products SET search = '耳机'::tsvector WHERE id = $1", ids[27])
+        await tx.run("UPDATE catalog_products SET popularity = 0 WHERE id = $1", ids[26])
+    await item("口罩 new", popularity=25)
+    assert (await mall.titles(q="口罩", limit=3)) == ["口罩 new", "口罩 25", "口罩 24"]
+    assert sampling.head() is head is not None
 
 
 async def test_a_broad_word_is_walked_and_a_narrow_one_ranked(mall: Reader, database: Database) -> None:
