@@ -27,6 +27,7 @@ _TEXTS = (*FACETS, "city", "department")
 _NONE: Rows = np.empty(0, np.int32)
 _LAST_CHARACTER = "\U0010ffff"
 _FACETS_KEPT = 2_000  # searches
+LATELY = 16  # searches whose words are remembered: one asks several times, for its order, its plan and its facets
 WHOLE = 0.8  # of the products with a word that begins like this have this very word
 
 
@@ -88,6 +89,7 @@ class Sample:
         self._words = array("i")
         self._price_list, self._sellable_list = array("d"), array("b")
         self._facets: dict[Wish, str] = {}
+        self._lately: dict[tuple[Term, ...], tuple[Rows | None, list[int]]] = {}
 
     def add(self, products: Iterable[Product]) -> None:
         for product in products:
@@ -168,15 +170,20 @@ class Sample:
             return False
         return WHOLE * len(self.term(terms[-1])) <= len(self.term(terms[-1]._replace(prefix=False)))
 
-    def worded(self, terms: Sequence[Term]) -> tuple[Rows | None, list[int]]:
+    def worded(self, terms: tuple[Term, ...]) -> tuple[Rows | None, list[int]]:
         """The products that hold all of these words (None: no words, so all), and how many hold each."""
-        rows: Rows | None = None
-        each = []
-        for term in terms:
-            one = self.term(term)
-            each.append(len(one))
-            rows = self.both(rows, one)
-        return rows, each
+        found = self._lately.get(terms)
+        if found is None:
+            rows: Rows | None = None
+            each = []
+            for term in terms:
+                one = self.term(term)
+                each.append(len(one))
+                rows = self.both(rows, one)
+            if len(self._lately) >= LATELY:
+                self._lately.clear()
+            found = self._lately[terms] = (rows, each)
+        return found
 
     def sold_by(self, wish: Wish) -> Rows | None:
         """The products of the vendor of a wish; None when it names none."""

@@ -133,7 +133,7 @@ async def suggest(q: str, limit: int) -> tuple[list[Suggestion], datetime]:
     if not text.endswith(last):
         return [], sample.at
     before = text[: len(text) - len(last)]
-    company, _ = sample.worded(terms(query_tokens(before)) if before.strip() else ())
+    company, _ = sample.worded(tuple(terms(query_tokens(before))) if before.strip() else ())
     found = []
     for word, products in known[: CANDIDATES if company is not None else limit]:
         if company is not None:
