@@ -8,6 +8,8 @@ from catalog.ingest import on_connection_turned, on_payload, on_references, put_
 from catalog.offers import offers_for, slots_for
 from catalog.reindexing import needed as reindex_needed
 from catalog.reindexing import reindex
+from catalog.sampling import begin as begin_sampling
+from catalog.sampling import stop as stop_sampling
 from catalog.stock import (
     Drift,
     Shelf,
@@ -29,6 +31,7 @@ __all__ = [
     "apply_reports",
     "apply_vendor_reports",
     "available",
+    "begin_sampling",
     "count_words",
     "drift",
     "live_listings",
@@ -46,5 +49,6 @@ __all__ = [
     "shelf_totals",
     "size",
     "slots_for",
+    "stop_sampling",
     "sync",
 ]

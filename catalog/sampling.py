@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 import structlog
@@ -33,6 +34,7 @@ class _Held:
 
 _held: _Held | None = None
 _taking: tuple[db.Database, asyncio.Task[Sample]] | None = None
+_crowning: set[asyncio.Task[None]] = set()
 
 
 async def current() -> Sample:
@@ -41,12 +43,12 @@ async def current() -> Sample:
     held = _held if _held is not None and _held.database is db.database() else None
     if held is not None and time.monotonic() < held.until:
         return held.sample
-    task = _begin()
+    task = begin()
     return held.sample if held is not None else await asyncio.shield(task)
 
 
 def head() -> Head | None:
-    """The most popular products, as of the sample at hand; None where the whole catalogue is no larger."""
+    """The most popular products; None where the whole catalogue is no larger, or before they have been read."""
     return _held.head if _held is not None and _held.database is db.database() else None
 
 
@@ -56,8 +58,9 @@ def forget() -> None:
     _held = _taking = None
 
 
-def _begin() -> asyncio.Task[Sample]:
-    """The one taking that is under way."""
+def begin() -> asyncio.Task[Sample]:
+    """Take a sample now, unless one is being taken: a process that starts calls this, so that its first search need
+    not wait."""
     global _taking
     if _taking is None or _taking[0] is not db.database() or _taking[1].done():
         task = asyncio.get_running_loop().create_task(_take(db.database()))
@@ -66,7 +69,15 @@ def _begin() -> asyncio.Task[Sample]:
     return _taking[1]
 
 
-def _note(task: asyncio.Task[Sample]) -> None:
+async def stop() -> None:
+    """Nothing is taken any more: the process ends."""
+    tasks: list[asyncio.Task[Any]] = [*_crowning, *([_taking[1]] if _taking is not None else [])]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _note(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.warning("sample_not_taken", error=str(error))  # the one before serves on; the next search tries again
 
@@ -82,11 +93,19 @@ async def _take(database: db.Database) -> Sample:
         rows = await search.every_so_many(start, min(last, start + step * CHUNK - 1), step)
         sample.add(map(_product, rows))
     await asyncio.to_thread(sample.close)
-    top = await _take_head(last) if step > 1 else None
-    took = time.monotonic() - began
+    pause = max(ANEW_S, 2 * PACE * (time.monotonic() - began))  # the most popular products take as long again
     if database is db.database():
-        _held = _Held(database, sample, top, time.monotonic() + max(ANEW_S, PACE * took))
+        _held = _Held(database, sample, head(), time.monotonic() + pause)
+        if step > 1:
+            task = asyncio.get_running_loop().create_task(_crown(_held, last))
+            _crowning.add(task)
+            task.add_done_callback(_crowning.discard)
+            task.add_done_callback(_note)
     return sample
+
+
+async def _crown(held: _Held, last_id: int) -> None:
+    held.head = await _take_head(last_id)
 
 
 async def _take_head(last_id: int) -> Head:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -295,6 +296,14 @@ async def test_facets_over_a_sample_say_so(mall: Reader, monkeypatch: pytest.Mon
     assert page["facets_as_of"] != page["as_of"]
 
 
+async def _sampled() -> None:
+    """A sample of now, and the most popular products with it."""
+    sampling.forget()
+    await sampling.current()
+    await asyncio.gather(*sampling._crowning)
+    assert sampling.head() is not None
+
+
 @pytest.mark.parametrize("way", ["walk", "gather", "give up", "aside", "head", "short head"])
 async def test_every_way_of_searching_gives_the_same_pages(
     mall: Reader, monkeypatch: pytest.MonkeyPatch, way: str
@@ -321,7 +330,7 @@ async def test_every_way_of_searching_gives_the_same_pages(
         monkeypatch.setattr(sampling, "HEAD", 40 if way == "head" else 10)
         monkeypatch.setattr(sampling, "CHUNK", 10)
         monkeypatch.setattr(finding, "HEADED", 0)
-        sampling.forget()
+        await _sampled()
     picked: list[int] = []
     pick = search.pick
 
@@ -344,6 +353,7 @@ async def test_what_is_in_memory_decides_nothing_about_a_product(mall: Reader, m
     monkeypatch.setattr(finding, "HEADED", 0)
     monkeypatch.setattr(queryplan, "affords_ranking", lambda *_: False)
     ids = [(await item(f"口罩 {n}", popularity=n))[0] for n in range(30)]
+    await _sampled()
     assert (await mall.titles(q="口罩", limit=3)) == ["口罩 29", "口罩 28", "口罩 27"]
     head = sampling.head()
     async with uow() as tx:
