@@ -28,6 +28,7 @@ _NONE: Rows = np.empty(0, np.int32)
 _LAST_CHARACTER = "\U0010ffff"
 _FACETS_KEPT = 2_000  # searches
 LATELY = 16  # searches whose words are remembered: one asks several times, for its order, its plan and its facets
+FREQUENT = 100  # products in the sample: the lists of rarer words are put together in no time, and seldom told apart
 WHOLE = 0.8  # of the products with a word that begins like this have this very word
 
 
@@ -168,7 +169,8 @@ class Sample:
         only. Lists of unfinished words must be put together at each query, which costs more than all the rest."""
         if not terms or not terms[-1].prefix:
             return False
-        return WHOLE * len(self.term(terms[-1])) <= len(self.term(terms[-1]._replace(prefix=False)))
+        whole = len(self.term(terms[-1]._replace(prefix=False)))
+        return whole >= FREQUENT and WHOLE * len(self.term(terms[-1])) <= whole
 
     def worded(self, terms: tuple[Term, ...]) -> tuple[Rows | None, list[int]]:
         """The products that hold all of these words (None: no words, so all), and how many hold each."""

@@ -124,6 +124,8 @@ def test_a_word_that_stands_as_it_is_typed_is_not_taken_for_a_beginning() -> Non
     assert _sample().finished(_wish("mask").terms)
     assert not _sample().finished(_wish("mas").terms)
     assert not _sample().finished(_wish("口罩").terms)
+    assert not _sample().finished(_wish("rare").terms)  # too few to tell
+    assert not _sample().finished(_wish("unheard").terms)
 
 
 async def test_a_read_over_a_connection_that_died_idle_is_sent_again(database: Database) -> None:

@@ -347,6 +347,15 @@ async def test_every_way_of_searching_gives_the_same_pages(
     assert bool(picked) is ("head" in way)
 
 
+async def test_an_unfinished_word_that_the_sample_has_not_seen_finds_what_is_new(mall: Reader) -> None:
+    await item("口罩")
+    await mall.titles(q="x")
+    taken = await sampling.current()
+    await item("Ibuprofen")
+    assert await mall.titles(q="ibu") == ["Ibuprofen"]
+    assert await sampling.current() is taken
+
+
 async def test_what_is_in_memory_decides_nothing_about_a_product(mall: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling, "SIZE", 20)
     monkeypatch.setattr(queryplan, "SMALL", 0)
