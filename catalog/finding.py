@@ -53,7 +53,7 @@ async def find(
         order, whole, key = _read_cursor(cursor, print_)
     else:
         whole = sample.finished(wish.terms)
-    if whole:  # and for the following pages, whatever later samples say
+    if whole and wish.terms:  # and for the following pages, whatever later samples say
         wish = replace(wish, terms=(*wish.terms[:-1], wish.terms[-1]._replace(prefix=False)))
     if cursor is None:
         order = sort or _relevance(sample, wish, limit + 1)
