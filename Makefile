@@ -31,8 +31,8 @@ lint: $(STAMP) ## ruff, mypy --strict, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP) ## Measure every claimed speed beside its limit (ONLY=name, JSON=FILE)
-	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
+bench: $(STAMP) ## Measure every claimed speed beside its limit (ONLY=name, N=products, JSON=FILE)
+	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(N),--n $(N)) $(if $(JSON),--json $(JSON))
 
 chaos: $(STAMP) ## The long fault tests (ONLY=name, N=count, JSON=FILE)
 	$(BIN)/python -m tests.chaos $(if $(ONLY),--only $(ONLY)) $(if $(N),--n $(N)) $(if $(JSON),--json $(JSON))

@@ -13,13 +13,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-NAMES = ("ingest", "read", "push", "order", "bulkhead", "matching", "pulls", "allocation", "webhooks", "parity")
+NAMES = (
+    "ingest", "read", "push", "order", "bulkhead", "matching", "pulls", "allocation", "webhooks", "parity", "search",
+)  # fmt: skip
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--only", help=f"one of {', '.join(NAMES)}")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--n", type=int, help="products, for a quick look; the figures hold for the usual number")
     chosen = parser.parse_args()
     names = [chosen.only] if chosen.only else list(NAMES)
     unknown = set(names) - set(NAMES)
@@ -28,6 +31,8 @@ def main() -> int:
     rows: list[dict[str, Any]] = []
     for name in names:
         module = importlib.import_module(f"benchmarks.{name}")
+        if chosen.n and hasattr(module, "PRODUCTS"):
+            module.PRODUCTS = chosen.n
         rows += asyncio.run(module.run())
     table = Table(title="supplyhub benchmarks, each beside its limit in the same run")
     for column in ("figure", "value", "unit", "limit", "ratio", "target", "limit is", "ok"):

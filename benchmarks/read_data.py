@@ -13,7 +13,8 @@ import asyncpg
 from catalog.segment import search_tokens
 
 FEEDS = 40
-_NOUNS = [
+BRANDS = 600
+NOUNS = [
     ("口罩", "face mask", "health/masks"),
     ("耳机", "headphones", "electronics/audio"),
     ("牙膏", "toothpaste", "care/oral"),
@@ -45,7 +46,7 @@ _NOUNS = [
     ("瑜伽垫", "yoga mat", "sport/yoga"),
     ("月饼礼盒", "mooncake gift box", "food/gifts"),
 ]
-_TRAITS = [
+TRAITS = [
     ("一次性", "disposable"),
     ("医用", "medical"),
     ("儿童", "kids"),
@@ -84,13 +85,13 @@ def brands(count: int, rng: random.Random) -> list[str]:
 def products(count: int) -> Iterator[dict[str, Any]]:
     """`count` products, the same ones each time."""
     rng = random.Random(20260501)
-    names = brands(600, rng)
+    names = brands(BRANDS, rng)
     weights = [1 / (i + 3) for i in range(len(names))]
-    noun_weights = [1 / (i + 4) for i in range(len(_NOUNS))]
+    noun_weights = [1 / (i + 4) for i in range(len(NOUNS))]
     for i in range(1, count + 1):
-        zh, en, category = rng.choices(_NOUNS, noun_weights)[0]
+        zh, en, category = rng.choices(NOUNS, noun_weights)[0]
         brand = rng.choices(names, weights)[0]
-        traits = rng.sample(_TRAITS, 2)
+        traits = rng.sample(TRAITS, 2)
         model = f"{rng.choice('ABKNSW')}{rng.choice('XTRM')}-{rng.randrange(100, 9999)}"
         kind = {"services": "service", "experiences": "experience"}.get(category.split("/")[0], "goods")
         mode = {"goods": "parcel", "service": "appointment", "experience": "code"}[kind]
@@ -130,8 +131,11 @@ async def load(conn: asyncpg.Connection[Any], count: int) -> None:
     rows.clear()
     shared = "kind, mode, title, title_en, brand, model, category, city, price, currency, created_at, updated_at"
     await conn.execute(
-        f"INSERT INTO catalog_products (id, {shared}, popularity, sellable, search) OVERRIDING SYSTEM VALUE "
-        f"SELECT id, {shared}, popularity, sellable, search::tsvector FROM staged ORDER BY id"
+        f"INSERT INTO catalog_products (id, {shared}, popularity, sellable, search, vendor_ids) "
+        f"OVERRIDING SYSTEM VALUE SELECT id, {shared}, popularity, sellable, search::tsvector, "
+        "(SELECT array_agg(DISTINCT 1 + (id * 7 + n * 13) % $1) FROM generate_series(0, offers - 1) n) "
+        "FROM staged ORDER BY id",
+        FEEDS,
     )
     await conn.execute(
         f"INSERT INTO catalog_listings (connection_id, vendor_sku, product_id, digest, pack, {shared}) "

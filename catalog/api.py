@@ -8,6 +8,10 @@ from catalog.ingest import on_connection_turned, on_payload, put_connection, syn
 from catalog.observing import land_observed
 from catalog.offers import offers_for, slots_for
 from catalog.prices import on_holds_changed, on_listings_changed, on_move_confirmed, on_references
+from catalog.reindexing import needed as reindex_needed
+from catalog.reindexing import reindex
+from catalog.sampling import begin as begin_sampling
+from catalog.sampling import stop as stop_sampling
 from catalog.stock import (
     Drift,
     Shelf,
@@ -20,6 +24,7 @@ from catalog.stock import (
     release,
     reserve,
 )
+from catalog.wording import count_words
 
 __all__ = [
     "Drift",
@@ -28,6 +33,8 @@ __all__ = [
     "apply_reports",
     "apply_vendor_reports",
     "available",
+    "begin_sampling",
+    "count_words",
     "drift",
     "land_observed",
     "live_listings",
@@ -41,10 +48,13 @@ __all__ = [
     "on_references",
     "put_connection",
     "refuse",
+    "reindex",
+    "reindex_needed",
     "release",
     "reserve",
     "shelf_totals",
     "size",
     "slots_for",
+    "stop_sampling",
     "sync",
 ]

@@ -107,7 +107,7 @@ async def _list(tx: Tx, connection: ConnectionView, prepared: Prepared) -> Liste
     listed.alone = {p.id for p in assignment.products if p.fresh and shared[p.id] == 1}
     listed.adopting = [(p.id, p.gtin, p.brand_model) for p in assignment.adopting]
     if makers:
-        await store.insert_staged_products(tx)
+        await store.insert_staged_products(tx, connection.vendor_id)
     write = store.upsert_staged_listings if listed.ids else store.insert_staged_listings
     for listing_id, sku, created in await write(tx, connection.id):
         listed.ids[sku] = listing_id

@@ -1,27 +1,26 @@
-"""SQL of searching: pages of products in an order, facets, and the statistics that estimation needs. One read-only
+"""SQL of searching: pages of products in an order, facets, and the sample that plans are made by. One read-only
 statement a page, outside any transaction; the rows come back as finished JSON text (store/shown.py says why)."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 
-from catalog.queryplan import Order, Statistics, Wish
-from catalog.segment import Term, tsquery
+from catalog.sample import FACET_VALUES
+from catalog.segment import tsquery
 from catalog.store.shown import ITEM, ITEM_COLUMNS, offers_among
+from catalog.wish import Order, Wish
 from hub.kernel import db
 
+NO_FACETS = '{"kind":[],"mode":[],"category":[],"brand":[],"vendor":[]}'
 Key = tuple[Any, ...]  # where a page ends: the sort columns of its last row
 GATHER_CAP = 50_000  # hits that are ranked at most
-FACET_SAMPLE = 2_000  # products that facets are counted over
-FACET_VALUES = 30  # values shown a facet
-STATISTICS_S = 60.0
-LEARNED_AT_MOST = 50_000  # queries
+NEWER = 1_000  # products
+FACETS_COUNTED = 2_000  # products at most, where neither a page nor a sample has them at hand
 
 
 @dataclass(slots=True)
@@ -30,6 +29,13 @@ class Page:
 
     rows: list[tuple[Key, str | None]]
     total: int | None = None  # all hits, when they were gathered
+    facets: str | None = None  # of all hits, when they were gathered and facets wanted
+
+
+async def _search(sql: str, args: Sequence[Any]) -> list[asyncpg.Record]:
+    """Rows of a statement that keeps a processor busy: few at a time, so that a heavy one holds up few others."""
+    async with db.database().searching:
+        return await db.read(sql, *args)
 
 
 class _Args(list[Any]):
@@ -40,11 +46,15 @@ class _Args(list[Any]):
         return f"${len(self)}::{kind}"
 
 
-def _filters(wish: Wish, args: _Args, *, walked: bool = False) -> list[str]:
+def _filters(wish: Wish, args: _Args, *, walked: bool = False, aside: bool = False) -> list[str]:
     """The conditions of a wish. A walk hides words and vendor from the planner, so that it keeps to the walked
-    index; a gathering adds the brand's words, because they are indexed and the brand itself is not."""
+    index; a gathering adds the brand's words, because they are indexed and the brand itself is not. With `aside` the
+    last word is looked for in the rows that the others find, not in the index."""
     found = ["p.listed"]
     terms = [*wish.terms, *(() if walked else wish.brand_terms)]
+    if aside:
+        last = terms.pop(len(wish.terms) - 1)
+        found.append(f"(p.search @@ (SELECT {args.put(tsquery([last]), 'text')}::tsquery)) IS TRUE")
     if terms:
         words = f"p.search @@ (SELECT {args.put(tsquery(terms), 'text')}::tsquery)"
         found.append(f"({words}) IS TRUE" if walked else words)
@@ -99,21 +109,24 @@ def _beyond(order: Order, key: Key | None, args: _Args, columns: Sequence[tuple[
     return [f"({names}) {'>' if order is Order.PRICE else '<'} ({given})"]
 
 
-def _score(args: _Args, phrase: str) -> str:
+def _score(args: _Args, phrases: Sequence[str]) -> str:
     """How well the text fits: 2 when title, brand or model is just the query, 1 when it stands there word for word, 0
     when its words are scattered. Letters beyond ASCII keep their case, which makes this twice as fast."""
-    given = args.put(phrase, "text")
     text = r"""lower(concat(E'\n', p.title, E'\n', p.title_en, E'\n', p.brand, E'\n', p.model, E'\n') COLLATE "C")"""
-    whole = rf"strpos({text}, E'\n' || {given} || E'\n') > 0"
-    return f"CASE WHEN strpos({text}, {given}) = 0 THEN 0 WHEN {whole} THEN 2 ELSE 1 END"
+    given = [args.put(phrase, "text") for phrase in phrases]
+    whole = " OR ".join(rf"strpos({text}, E'\n' || {one} || E'\n') > 0" for one in given)
+    part = " OR ".join(f"strpos({text}, {one}) > 0" for one in given)
+    return f"CASE WHEN NOT ({part}) THEN 0 WHEN {whole} THEN 2 ELSE 1 END" if given else "0"
 
 
-def _shown(order: Order, page: str, total: str, in_stock: bool) -> str:
+def _shown(order: Order, page: str, total: str, facets: str, in_stock: bool) -> str:
+    """`total` and `facets` are SQL, evaluated once; the facets come with the first row alone."""
+    first = f"(SELECT id FROM page ORDER BY {', '.join(_SORT[order])} LIMIT 1)"  # noqa: S608 - constant text
     visible = "count(o.product_id) > 0" + (" AND max(o.level) > 0" if in_stock else "")
     keys = ", ".join(f"page.{name}" for name, _ in KEYS[order])
     return f"""
 {page}
-SELECT CASE WHEN {visible} THEN {ITEM} END, {total}, {keys}
+SELECT CASE WHEN {visible} THEN {ITEM} END, {total}, CASE WHEN page.id = {first} THEN {facets} END, {keys}
 FROM page JOIN catalog_products p ON p.id = page.id
 LEFT JOIN ({offers_among("(SELECT id FROM page)", ITEM_COLUMNS)}) o ON o.product_id = p.id
 GROUP BY p.id, {keys} ORDER BY {", ".join("page." + part for part in _SORT[order])}
@@ -121,32 +134,35 @@ GROUP BY p.id, {keys} ORDER BY {", ".join("page." + part for part in _SORT[order
 
 
 def _rows(rows: list[asyncpg.Record]) -> list[tuple[Key, str | None]]:
-    return [(tuple(row)[2:], row[0]) for row in rows]
+    return [(tuple(row)[3:], row[0]) for row in rows]
 
 
-async def gather(wish: Wish, order: Order, key: Key | None, need: int, held: Sequence[int], now: datetime) -> Page:
-    """Up to `need` rows after `key`: find every hit, then sort. The total is of all hits, whatever the key."""
+async def gather(
+    wish: Wish, order: Order, key: Key | None, need: int, held: Sequence[int], now: datetime, facets: bool,
+    aside: bool = False,
+) -> Page:  # fmt: skip
+    """Up to `need` rows after `key`: find every hit, then sort. Total and facets are of all hits, whatever the key."""
     args = _Args([now, held])
-    where = _filters(wish, args)
+    where = _filters(wish, args, aside=aside)
     if order in (Order.PRICE, Order.PRICE_DOWN):
         where.append("p.price IS NOT NULL")
-    score = f", {_score(args, wish.phrase)} AS score" if order is Order.RANK else ""
+    score = f", {_score(args, wish.phrases)} AS score" if order is Order.RANK else ""
     limit = f"LIMIT {GATHER_CAP}" if order is Order.RANK else ""
+    columns = f", {_FACET_COLUMNS}" if facets else ""
+    kept = ", ".join(dict.fromkeys(("id", *(name for name, _ in KEYS[order]))))
     after = "".join(f"WHERE {part}" for part in _beyond(order, key, args, KEYS[order]))
     page = f"""
 WITH hits AS MATERIALIZED (
-  SELECT p.id, p.sellable, p.popularity, p.price{score} FROM catalog_products p
+  SELECT p.id, p.sellable, p.popularity, p.price{score}{columns} FROM catalog_products p
   WHERE {" AND ".join(where)} {limit}),
 page AS MATERIALIZED (
-  SELECT * FROM hits {after} ORDER BY {", ".join(_SORT[order])} LIMIT {args.put(need, "int")})
+  SELECT {kept} FROM hits {after} ORDER BY {", ".join(_SORT[order])} LIMIT {args.put(need, "int")})
 """  # noqa: S608 - values are parameters
-    rows = await db.read(_shown(order, page, "(SELECT count(*) FROM hits)", wish.in_stock), *args)
-    if not rows and key is not None:
-        return Page([])
-    total = rows[0][1] if rows else 0
-    if wish == Wish(terms=wish.terms, phrase=wish.phrase):
-        _learn(wish.terms, total)
-    return Page(_rows(rows), total)
+    counted = f"(SELECT {_counted('hits')})" if facets else "NULL::text"
+    rows = await _search(_shown(order, page, "(SELECT count(*) FROM hits)", counted, wish.in_stock), args)
+    if rows:
+        return Page(_rows(rows), rows[0][1], rows[0][2])
+    return Page([]) if key is not None else Page([], 0, NO_FACETS if facets else None)
 
 
 async def walk(
@@ -181,119 +197,103 @@ WITH page AS MATERIALIZED (
   SELECT p.id, p.sellable, p.popularity, p.price FROM (SELECT * {path} LIMIT {cap}) p
   WHERE {" AND ".join(where)} ORDER BY {", ".join(ordered)} LIMIT {args.put(need, "int")})
 """  # noqa: S608 - values are parameters
-    found = _rows(await db.read(_shown(order, page, "NULL::bigint", wish.in_stock), *args))
+    found = _rows(await _search(_shown(order, page, "NULL::bigint", "NULL::text", wish.in_stock), args))
     if len(found) == need:
         return Page(found), False
     beyond = f"SELECT $1::timestamptz, $2::bigint[] {path} OFFSET {cap} LIMIT 1"
     return Page(found), bool(await db.read(beyond, *path_args))
 
 
+_FACETS = ("kind", "mode", "category", "brand")
+# Rows from before vendors were kept beside products are looked up (`supplyhub reindex` fills them).
+_VENDORS = """coalesce(p.vendor_ids, ARRAY(
+  SELECT DISTINCT f.vendor_id FROM catalog_listings l JOIN catalog_feeds f ON f.connection_id = l.connection_id
+  WHERE l.product_id = p.id AND l.active AND f.live AND f.role = 'supply')) AS vendor_ids"""
+_FACET_COLUMNS = ", ".join((*(f"p.{name}" for name in _FACETS), _VENDORS))
+
+
+def _counted(rows: str) -> str:
+    """SQL for the facets over the relation `rows`, as JSON text."""
+    ordered = "ORDER BY n DESC, v"
+    counts = ", ".join(
+        f"""'{column}', (SELECT coalesce(json_agg(json_build_object('value', v, 'count', n) {ordered}), '[]')
+        FROM (SELECT {column} AS v, count(*) AS n FROM {rows} WHERE {column} IS NOT NULL GROUP BY 1
+              {ordered} LIMIT {FACET_VALUES}) c)"""  # noqa: S608 - constant text
+        for column in _FACETS
+    )
+    return f"""json_build_object({counts}, 'vendor', (
+  SELECT coalesce(json_agg(json_build_object('value', 'vnd_' || v, 'label', name, 'count', n) {ordered}), '[]')
+  FROM (SELECT v, n, (SELECT min(vendor_name) FROM catalog_feeds WHERE vendor_id = v) AS name FROM (
+    SELECT v, count(*) AS n FROM {rows}, unnest(vendor_ids) v GROUP BY 1 {ordered} LIMIT {FACET_VALUES}) c) d))::text"""  # noqa: S608
+
+
+async def pick(wish: Wish, ids: Sequence[int], newer_than: int, need: int, held: Sequence[int], now: datetime) -> Page:
+    """The first `need` rows in POPULAR order among the products with stock of `ids`, and those that are newer than
+    product `newer_than` (up to a thousand, so that a bulk load does not make every search slow)."""
+    args = _Args([now, held])
+    ordered = ", ".join(_SORT[Order.POPULAR][1:])
+    page = f"""
+WITH page AS MATERIALIZED (
+  SELECT p.id, p.sellable, p.popularity, p.price FROM (
+    SELECT * FROM catalog_products WHERE id = ANY({args.put(ids, "bigint[]")})
+    UNION ALL (SELECT * FROM catalog_products WHERE id > {args.put(newer_than, "bigint")}
+      ORDER BY id DESC LIMIT {NEWER})) p
+  WHERE {" AND ".join([*_filters(wish, args, walked=True), "p.sellable"])}
+  ORDER BY {ordered} LIMIT {args.put(need, "int")})
+"""  # noqa: S608 - values are parameters
+    return Page(_rows(await _search(_shown(Order.POPULAR, page, "NULL::bigint", "NULL::text", wish.in_stock), args)))
+
+
 async def facets(wish: Wish) -> tuple[str, bool]:
     """How many products have which kind, mode, category, brand and vendor, as JSON text, and whether they were
-    counted over a sample only."""
+    counted over some of them only."""
     args = _Args()
-    where = _filters(wish, args)
-    counts = ", ".join(
-        f"""'{column}', (SELECT coalesce(json_agg(json_build_object('value', v, 'count', n) ORDER BY n DESC, v), '[]')
-        FROM (SELECT {column} AS v, count(*) AS n FROM sample WHERE {column} IS NOT NULL GROUP BY 1
-              ORDER BY 2 DESC, 1 LIMIT {FACET_VALUES}) c)"""  # noqa: S608 - constant text
-        for column in ("kind", "mode", "category", "brand")
-    )
-    rows = await db.read(
-        f"""
-WITH sample AS MATERIALIZED (
-  SELECT p.id, p.kind, p.mode, p.category, p.brand FROM catalog_products p
-  WHERE {" AND ".join(where)} LIMIT {FACET_SAMPLE + 1}),
-vendors AS (
-  SELECT f.vendor_id, min(f.vendor_name) AS name, count(DISTINCT s.id) AS n
-  FROM sample s JOIN catalog_listings l ON l.product_id = s.id AND l.active
-  JOIN catalog_feeds f ON f.connection_id = l.connection_id AND f.live AND f.role = 'supply'
-  GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT {FACET_VALUES})
-SELECT json_build_object({counts}, 'vendor', (
-  SELECT coalesce(json_agg(json_build_object('value', 'vnd_' || vendor_id, 'label', name, 'count', n)
-                           ORDER BY n DESC, vendor_id), '[]') FROM vendors))::text,
-  (SELECT count(*) FROM sample) > {FACET_SAMPLE}
-""",  # noqa: S608 - values are parameters
-        *args,
+    where = " AND ".join(_filters(wish, args))
+    rows = await _search(
+        f"WITH few AS MATERIALIZED (SELECT {_FACET_COLUMNS} FROM catalog_products p WHERE {where} "  # noqa: S608
+        f"LIMIT {FACETS_COUNTED + 1}) SELECT {_counted('few')}, (SELECT count(*) FROM few) > {FACETS_COUNTED}",
+        args,
     )
     return rows[0][0], rows[0][1]
 
 
-async def hits_up_to(wish: Wish, cap: int) -> int:
-    """How many products match, counted up to `cap`: for tables that PostgreSQL has not analysed yet."""
+async def ids_between() -> tuple[int, int]:
+    """The lowest and the highest product id; (1, 0) when there is none."""
+    rows = await db.read("SELECT coalesce(min(id), 1), coalesce(max(id), 0) FROM catalog_products")
+    return rows[0][0], rows[0][1]
+
+
+async def vendor_names() -> dict[int, str]:
+    """Vendors that supply now."""
+    rows = await db.read(
+        "SELECT vendor_id, min(vendor_name) FROM catalog_feeds WHERE live AND role = 'supply' GROUP BY 1"
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+_SAMPLED = (
+    f"p.kind, p.mode, p.category, p.brand, p.city, p.department, p.price, p.sellable, {_VENDORS}, "
+    "p.search::text AS words"
+)
+
+
+async def most_popular(after: tuple[int, int] | None, limit: int) -> list[asyncpg.Record]:
+    """id, popularity, listed and the columns of catalog.sample.Product (words as the text of a tsvector) of the next
+    products in order of popularity after one (popularity, id)."""
     args = _Args()
-    where = " AND ".join(_filters(wish, args))
-    found = f"SELECT count(*) FROM (SELECT 1 FROM catalog_products p WHERE {where} LIMIT {args.put(cap, 'int')}) x"  # noqa: S608
-    return int(await db.read_value(found, *args))
+    beyond = " AND ".join(_beyond(Order.POPULAR, after, args, KEYS[Order.POPULAR][1:]))
+    return await db.read(
+        f"SELECT p.id, p.popularity, p.listed, {_SAMPLED} FROM catalog_products p {beyond and 'WHERE ' + beyond} "  # noqa: S608
+        f"ORDER BY popularity DESC, id DESC LIMIT {args.put(limit, 'int')}",
+        *args,
+    )
 
 
-_STATISTICS = """
-SELECT (SELECT reltuples FROM pg_class WHERE oid = 'catalog_products'::regclass) AS rows,
-  (SELECT count(*) FROM catalog_feeds WHERE live) AS feeds, attname, n_distinct, null_frac,
-  most_common_vals::text::text[] AS vals, most_common_freqs AS freqs,
-  most_common_elems::text::text[] AS elems, most_common_elem_freqs AS elem_freqs
-FROM pg_class c LEFT JOIN pg_stats s ON s.schemaname = c.relnamespace::regnamespace::text AND s.tablename = c.relname
-  AND s.attname IN ('search', 'sellable', 'kind', 'mode', 'category', 'city', 'brand')
-WHERE c.oid = 'catalog_products'::regclass
-"""
-
-
-@dataclass(slots=True)
-class _Held:
-    database: db.Database
-    until: float
-    statistics: Statistics
-    learned: dict[tuple[Term, ...], float]
-
-
-_held: _Held | None = None
-
-
-def _learn(terms: tuple[Term, ...], hits: int) -> None:
-    """Remember how many hits these words had, until the next reading of the statistics."""
-    if _held is not None and terms and len(_held.learned) < LEARNED_AT_MOST:
-        _held.learned[terms] = hits / max(_held.statistics.rows, 1.0)
-
-
-async def statistics() -> Statistics:
-    """What PostgreSQL's last ANALYZE said about the products, read once a minute."""
-    global _held
-    tick = time.monotonic()
-    if _held is not None and _held.database is db.database():
-        if _held.until > tick:
-            return _held.statistics
-        _held.until = tick + STATISTICS_S  # whoever comes meanwhile uses what there is
-    learned: dict[tuple[Term, ...], float] = {}
-    found = _statistics(await db.read(_STATISTICS), learned)
-    known_for = STATISTICS_S if found.known else 1.0
-    _held = _Held(db.database(), time.monotonic() + known_for, found, learned)
-    return found
-
-
-def forget_statistics() -> None:
-    """Read the statistics again at the next search (after a bulk load)."""
-    global _held
-    _held = None
-
-
-def _statistics(rows: list[asyncpg.Record], learned: Mapping[tuple[Term, ...], float]) -> Statistics:
-    lexemes: dict[str, float] = {}
-    values: dict[tuple[str, str], float] = {}
-    other: dict[str, float] = {}
-    rare = 0.0
-    for row in rows:
-        column = row["attname"]
-        if column == "search" and row["elems"]:
-            lexemes = dict(zip(row["elems"], row["elem_freqs"], strict=False))
-            rare = min(lexemes.values()) / 2
-        elif column is not None:
-            common = dict(zip(row["vals"] or (), row["freqs"] or (), strict=True))
-            values.update({(column, value): share for value, share in common.items()})
-            distinct = row["n_distinct"] if row["n_distinct"] >= 0 else -row["n_distinct"] * max(row["rows"], 1)
-            left = max(0.0, 1 - row["null_frac"] - sum(common.values()))
-            other[column] = left / max(1.0, distinct - len(common))
-    first = rows[0]
-    return Statistics(
-        rows=max(0.0, first["rows"]), feeds=first["feeds"], lexemes=lexemes, lexemes_sorted=tuple(sorted(lexemes)),
-        rare=rare, values=values, other=other, learned=learned,
+async def every_so_many(first: int, last: int, step: int) -> list[asyncpg.Record]:
+    """The columns of catalog.sample.Product (words as the text of a tsvector) of the listed ones among products
+    `first`, `first + step` … `last`."""
+    return await db.read(
+        f"SELECT {_SAMPLED} FROM generate_series($1::bigint, $2::bigint, $3::bigint) g(id) "  # noqa: S608
+        "JOIN catalog_products p ON p.id = g.id WHERE p.listed",
+        first, last, step,
     )  # fmt: skip

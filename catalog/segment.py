@@ -1,24 +1,25 @@
-"""Words of titles and of queries. Both sides are folded by the same rules (full-width to half-width, lower case,
-accents off, light English plurals), so a query can only miss words that really differ. Chinese is cut by dictionary
-alone, without guessing new words: the same characters then fall apart in the same way wherever they stand. Every
-token is letters and digits (and, once, the hyphenated model itself), so `tokens::tsvector` stores exactly these
-lexemes and PostgreSQL's own parser is not needed (it costs four times as much)."""
+"""Words of titles and of queries. Both sides are folded by the same rules (folding.py: half width, simplified, no
+accents; here: lower case, light English plurals), so a query can only miss words that really differ. Chinese is cut
+by dictionary alone, without guessing new words: the same characters then fall apart in the same way wherever they
+stand. Every token is letters and digits (and, once, the hyphenated model itself), so `tokens::tsvector` stores exactly
+these lexemes and PostgreSQL's own parser is not needed (it costs four times as much)."""
 
 from __future__ import annotations
 
 import functools
 import re
-import unicodedata
 from typing import NamedTuple
 
 import rjieba
 
+from catalog.folding import plain
+
+RULES = 2  # raise it when the same title gives other words than before: `supplyhub reindex` then has work to do
 MAX_QUERY_WORDS = 16
 _STOP = frozenset(("the", "a", "an", "of", "for", "and", "with", "in", "on", "to", "的", "了", "和", "与", "及", "之"))
-_CJK = "\u3400-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af\U00020000-\U0003ffff"
-_RUNS = re.compile(f"[{_CJK}]+")
-_LATIN = re.compile(rf"[^\W_{_CJK}]+(?:[-'&+][^\W_{_CJK}]+)*")
-_ACCENTED = re.compile("[\u00c0-\u024f]")
+CJK = "\u3400-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af\U00020000-\U0003ffff"
+_RUNS = re.compile(f"[{CJK}]+")
+_LATIN = re.compile(rf"[^\W_{CJK}]+(?:[-'&+][^\W_{CJK}]+)*")
 _DECIMAL = re.compile(r"(?<=\d)\.(?=\d)")
 _UNITS = r"(?:ml|l|kg|g|mg|mcg|oz|lb|cm|mm|gb|tb|mah|w|v|pcs?|ct)\b"
 _UNIT = re.compile(rf"(\d) (?={_UNITS})")
@@ -28,26 +29,31 @@ _LONGEST = 64  # a longer run of letters is no word; PostgreSQL refuses lexemes 
 _COMMON = 24  # characters: a piece of text up to this length may well come again in another title
 
 
-def _fold(text: str) -> str:
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-        if _ACCENTED.search(text):
-            text = _ACCENTED.sub(lambda m: unicodedata.normalize("NFKD", m.group())[0], text)
-    text = text.lower()
+def fold(text: str) -> str:
+    """`text` as its words are compared: plain, lower case, decimals and units drawn together."""
+    text = plain(text).lower()
     if "." in text:
         text = _DECIMAL.sub("p", text)  # 0.3g is one word, "0p3g"; the letter survives every parser
     return _UNIT.sub(r"\1", text) if " " in text else text  # "500 ml" and "500ml" are the same word
 
 
-def _singular(word: str) -> str:
+def singular(word: str) -> str:
+    """An English word without its plural."""
     if len(word) < 4 or word[-1] != "s" or word[-2] in "sui" or not word.isalpha():
         return word[:_LONGEST]
     word = word[:_LONGEST]
-    if word.endswith("ies"):
+    if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
     if word.endswith(("sses", "xes", "ches", "shes")):
         return word[:-2]
     return word[:-1]
+
+
+def _forms(word: str) -> tuple[str, ...]:
+    """A word without its plural, in both spellings where the plural does not tell ("berries", "hoodies")."""
+    if len(word) > 4 and word.endswith("ies") and word.isalpha():
+        return singular(word), word[:_LONGEST].removesuffix("s")
+    return (singular(word),)
 
 
 def search_tokens(
@@ -102,8 +108,8 @@ _known_tokens = functools.lru_cache(maxsize=4096)(_tokens)
 def _piece(raw: str) -> _Piece:
     if raw.isalnum() and raw.isascii():
         folded = raw.lower()
-        return _Piece(folded, (_singular(folded),), _STARTS_WITH_UNIT(folded) is not None)
-    folded = _fold(raw)
+        return _Piece(folded, _forms(folded), _STARTS_WITH_UNIT(folded) is not None)
+    folded = fold(raw)
     return _Piece(folded, tuple(_words(folded)), _STARTS_WITH_UNIT(folded) is not None)
 
 
@@ -119,27 +125,27 @@ def _words(text: str) -> list[str]:
             tokens += (word for word in rjieba.cut_for_search(" ".join(runs), False) if word != " ")
     for word in _LATIN.findall(text):
         if word.isalnum():
-            tokens.append(_singular(word))
+            tokens += _forms(word)
             continue
         parts = _JOINTS.split(word)
         if "-" in word and len(parts) == word.count("-") + 1 and len(word) <= _LONGEST:
             tokens.append(word)
-        tokens += map(_singular, parts)
-        tokens.append(_singular("".join(parts)))
+        tokens += map(singular, parts)
+        tokens.append(singular("".join(parts)))
     return tokens
 
 
 def query_tokens(q: str) -> list[str]:
     """The words of a query, in order and without repeats, at most `MAX_QUERY_WORDS`; a hyphenated model stays
     one entry ("wh-1000xm5"). Empty when `q` has no words at all."""
-    text = _fold(q[:400])
+    text = fold(q[:400])
     found: list[tuple[float, str]] = []
     for run in _RUNS.finditer(text):
         words = rjieba.cut(run.group(), False)
         found += [(run.start() + i / 1000, word) for i, word in enumerate(words)]
     for match in _LATIN.finditer(text):
         word = match.group()
-        found.append((match.start(), _singular(word) if word.isalnum() else word))
+        found.append((match.start(), singular(word) if word.isalnum() and not word.endswith("ies") else word))
     words = list(dict.fromkeys(word for _, word in sorted(found)))
     kept = [word for word in words if word not in _STOP]
     return (kept or words)[:MAX_QUERY_WORDS]
@@ -160,9 +166,10 @@ def terms(words: list[str]) -> list[Term]:
     for i, word in enumerate(words):
         prefix = i == len(words) - 1 and len(word) > 1 and word[-1].isascii() and not word.isdigit()
         if word.isalnum():
-            found.append(Term(((word,),), prefix))
+            forms = _forms(word) if word.endswith("ies") else (word,)
+            found.append(Term(tuple((form,) for form in forms), prefix))
         else:
-            parts = tuple(_singular(part) for part in _JOINTS.split(word))
+            parts = tuple(singular(part) for part in _JOINTS.split(word))
             found.append(Term((("".join(parts),), parts), prefix))
     return found
 

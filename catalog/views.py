@@ -92,13 +92,21 @@ class VendorFacet(FacetValue):
 
 
 class Facets(View):
-    """Counts of the 30 most frequent values, over all results or over a sample (then the page is `approximate`)."""
+    """Counts of the 30 most frequent values: of all results, or of so many results that they were counted over a sample
+    and scaled up (then the page is `approximate`, and `facets_as_of` says when the sample was taken)."""
 
     kind: list[FacetValue]
     mode: list[FacetValue]
     category: list[FacetValue]
     brand: list[FacetValue]
     vendor: list[VendorFacet]
+
+
+class Correction(View):
+    """The query that found nothing, and the one whose results are shown instead."""
+
+    from_: Annotated[str, Field(alias="from")]
+    to: str
 
 
 class ProductPage(View):
@@ -108,6 +116,8 @@ class ProductPage(View):
     next: str | None
     total: int | None = None
     facets: Facets | None = None
+    facets_as_of: datetime | None = None
+    corrected: Correction | None = None
     approximate: bool
     as_of: datetime
 
@@ -167,6 +177,25 @@ class ProductsQuery(Input):
     limit: Limit = 20
     cursor: Cursor | None = None
     facets: bool = False
+
+
+class SuggestQuery(Input):
+    """What is typed so far."""
+
+    q: Annotated[SafeText, Field(min_length=1, max_length=100)]
+    limit: Annotated[int, Field(ge=1, le=20)] = 8
+
+
+class SuggestionView(View):
+    """A query, and about how many products are behind it."""
+
+    text: str
+    products: int
+
+
+class SuggestView(View):
+    items: list[SuggestionView]
+    as_of: datetime
 
 
 class LookupIn(Input):

@@ -7,18 +7,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import re
 import time
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from catalog import changes, finding, reading
+from catalog import changes, finding, reading, wording
 from catalog.contracts import ChangesPage
-from catalog.queryplan import Order, Wish
+from catalog.folding import plain
+from catalog.search import NO_FACETS
 from catalog.segment import query_tokens, terms
 from catalog.views import (
     AssortmentView,
@@ -34,7 +38,10 @@ from catalog.views import (
     ProductView,
     SlotPage,
     SlotsQuery,
+    SuggestQuery,
+    SuggestView,
 )
+from catalog.wish import Order, Wish
 from hub.kernel import clock
 from hub.kernel.errors import Fault, NotFound, Rejected
 from hub.kernel.types import gtin14, parse_int_id
@@ -71,11 +78,11 @@ def _asked(q: str) -> Wish | None:
         with contextlib.suppress(ValueError):
             return Wish(gtin=gtin14(digits))
     words = tuple(terms(query_tokens(q)))
-    return Wish(terms=words, phrase=q.lower()) if words or not q else None
+    return Wish(terms=words, phrases=tuple(dict.fromkeys((q.lower(), plain(q).lower())))) if words or not q else None
 
 
-def _wish(query: ProductsQuery) -> Wish | None:
-    asked = _asked(query.q)
+def _wish(query: ProductsQuery, q: str) -> Wish | None:
+    asked = _asked(q)
     if asked is None:
         return None
     vendor_id = _vendor_id(query.vendor)
@@ -96,21 +103,60 @@ def _wish(query: ProductsQuery) -> Wish | None:
     )
 
 
+_CORRECTED = re.compile(r"~([0-9a-f]{8})\.([A-Za-z0-9_-]+)\.(.+)")  # a cursor of another query than the one typed
+
+
 async def _page(
-    wish: Wish | None, sort: Order | None, cursor: str | None, limit: int, facets: bool, call: Call[Any, Any]
-) -> bytes:
+    q: str, wished: Callable[[str], Wish | None], sort: Order | None, cursor: str | None, limit: int, facets: bool,
+    call: Call[Any, Any],
+) -> bytes:  # fmt: skip
+    """The page of query `q`; `wished` makes the wish of a query. One that finds nothing and holds a word that no title
+    has is answered by what it may have meant, and so are its further pages."""
     now = clock.now()
-    if wish is None:
-        found = finding.Found([], None, 0, False, finding.NO_FACETS if facets else None)
-    else:
-        found = await finding.find(wish, sort, cursor, limit, list(await _held(call)), now, facets)
-    tail = [f'"next":{_quoted(found.next)}']
+    held = list(await _held(call))
+
+    async def find(text: str, after: str | None) -> finding.Found:
+        wish = wished(text)
+        if wish is None:
+            return finding.Found([], None, 0, False, NO_FACETS if facets else None, now)
+        return await finding.find(wish, sort, after, limit, held, now, facets)
+
+    meant: str | None = None
+    if cursor is not None and cursor.startswith("~"):
+        meant, cursor = _read_corrected(cursor, q)
+    found = await find(q if meant is None else meant, cursor)
+    if not found.items and found.next is None and cursor is None:
+        for text in await wording.corrections(q):
+            other = await find(text, None)
+            if other.items:
+                meant, found = text, other
+                break
+    following = found.next
+    if following is not None and meant is not None:
+        following = f"~{_mark(q)}.{base64.urlsafe_b64encode(meant.encode()).rstrip(b'=').decode()}.{following}"
+    tail = [f'"next":{_quoted(following)}']
+    if meant is not None:
+        tail.append(f'"corrected":{orjson.dumps({"from": q, "to": meant}).decode()}')
     if found.total is not None:
         tail.append(f'"total":{found.total}')
     if found.facets is not None:
-        tail.append(f'"facets":{found.facets}')
+        tail.append(f'"facets":{found.facets},"facets_as_of":"{found.facets_at.isoformat()}"')
     tail.append(f'"approximate":{"true" if found.approximate else "false"},"as_of":"{now.isoformat()}"')
     return f'{{"items":[{",".join(found.items)}],{",".join(tail)}}}'.encode()
+
+
+def _mark(q: str) -> str:
+    return f"{zlib.crc32(q.encode()):08x}"
+
+
+def _read_corrected(cursor: str, q: str) -> tuple[str, str]:
+    """The corrected query that a cursor goes on with, and its own cursor."""
+    match = _CORRECTED.fullmatch(cursor)
+    with contextlib.suppress(ValueError):
+        if match is not None and match[1] == _mark(q):
+            return base64.urlsafe_b64decode(match[2] + "=" * (-len(match[2]) % 4)).decode(), match[3]
+    why = "this is not a cursor of this search; begin again without one"
+    raise Rejected(why, code="bad_cursor", faults=(Fault("/cursor", why),))
 
 
 def _quoted(text: str | None) -> str:
@@ -122,9 +168,19 @@ _SORTS = {"price": Order.PRICE, "-price": Order.PRICE_DOWN, "newest": Order.NEWE
 
 @routes.get("/products", scope=READERS, summary="Search and browse", query=ProductsQuery, answer=ProductPage)
 async def search(call: Call[None, ProductsQuery]) -> bytes:
-    """Words are all needed; an empty `q` browses. Products without stock come last; parity never counts."""
+    """Words are all needed; an empty `q` browses. Products without stock come last; parity never counts. Where nothing
+    holds a word of `q`, what it may have meant is searched instead, and `corrected` says so."""
     query = call.query
-    return await _page(_wish(query), _SORTS.get(query.sort), query.cursor, query.limit, query.facets, call)
+    sort = _SORTS.get(query.sort)
+    return await _page(query.q, partial(_wish, query), sort, query.cursor, query.limit, query.facets, call)
+
+
+@routes.get("/products/suggest", scope=READERS, summary="Queries to go on to", query=SuggestQuery, answer=SuggestView)
+async def suggest(call: Call[None, SuggestQuery]) -> bytes:
+    """The last word is completed, as it is written or by its pinyin; those with the most products come first."""
+    found, at = await wording.suggest(call.query.q, call.query.limit)
+    items = [{"text": one.text, "products": one.products} for one in found]
+    return orjson.dumps({"items": items, "as_of": at})
 
 
 @routes.post("/products/lookup", scope=READERS, summary="Many products at once", body=LookupIn, answer=LookupView)
@@ -215,10 +271,14 @@ def _events(page: ChangesPage) -> bytes:
 @routes.get("/clinics", scope=READERS, summary="Services sold by appointment", query=ClinicsQuery, answer=ProductPage)
 async def clinics(call: Call[None, ClinicsQuery]) -> bytes:
     query = call.query
-    asked = _asked(query.q)
-    if asked is not None:
-        asked = replace(asked, mode="appointment", city=query.city, department=query.department)
-    return await _page(asked, None, query.cursor, query.limit, False, call)
+
+    def wished(q: str) -> Wish | None:
+        asked = _asked(q)
+        if asked is None:
+            return None
+        return replace(asked, mode="appointment", city=query.city, department=query.department)
+
+    return await _page(query.q, wished, None, query.cursor, query.limit, False, call)
 
 
 @routes.get("/clinics/{id}/slots", scope=READERS, summary="Slots that are free now", query=SlotsQuery, answer=SlotPage)

@@ -4,10 +4,10 @@ amounts are drawn together with their unit ("64 GB" and "64gb" are one word); Ch
 from __future__ import annotations
 
 import re
-import unicodedata
 
 import rjieba
 
+from catalog.folding import plain
 from catalog.matching.quantities import Amount, draw_together
 from catalog.matching.variants import WORDS
 
@@ -31,14 +31,12 @@ STOP = frozenset(
 
 
 def fold(text: str) -> str:
-    """`text` in lower case and half width, without accents, trade marks and possessive apostrophes."""
+    """`text` in lower case, half width and simplified characters, without accents, trade marks and
+    possessive apostrophes."""
     if text.isascii():
         text = text.lower()
     else:
-        text = unicodedata.normalize("NFKC", _MARKS.sub(" ", text)).lower()
-        if not text.isascii():
-            text = "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn")
-            text = unicodedata.normalize("NFC", text)
+        text = plain(_MARKS.sub(" ", text)).lower()
     if "'" in text or "\u2019" in text or "`" in text:
         text = _POSSESSIVE.sub("", text)
     if "(" in text:

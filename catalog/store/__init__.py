@@ -40,7 +40,6 @@ from catalog.store.products import (
     unsequenced_changes,
 )
 from catalog.store.tables import (
-    DDL,
     change_log,
     feeds,
     holds,
@@ -55,7 +54,6 @@ from catalog.store.tables import (
 
 __all__ = [
     "CANNOT_HOLD",
-    "DDL",
     "active_digests",
     "add_changes",
     "add_run_page",

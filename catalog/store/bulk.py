@@ -130,19 +130,19 @@ async def stage(tx: Tx, content: Sequence[str], rows: Sequence[tuple[Any, ...]])
     await tx.copy("catalog_stage", (*content, *PRODUCT_COLUMNS), rows)
 
 
-async def insert_staged_products(tx: Tx) -> None:
-    """Make the products of `fresh` staged rows. Raises Retry when another transaction made one of them first: a
-    second try finds and joins it."""
+async def insert_staged_products(tx: Tx, vendor_id: int) -> None:
+    """Make the products of `fresh` staged rows, which this vendor sells. Raises Retry when another transaction made
+    one of them first: a second try finds and joins it."""
     with _unrivalled():
-        await tx.run(_MAKE_PRODUCTS, tx.now)
+        await tx.run(_MAKE_PRODUCTS, tx.now, [vendor_id])
 
 
 _MAKE_PRODUCTS = f"""
 INSERT INTO catalog_products (id, gtin, brand_model, {_TEXTS}, price, currency, listed, sellable, search,
-  created_at, updated_at) OVERRIDING SYSTEM VALUE
+  vendor_ids, created_at, updated_at) OVERRIDING SYSTEM VALUE
 SELECT product_id, product_gtin, product_brand_model, kind, mode, title, title_en, brand, model, category, city,
   department, image_url, description, attributes::jsonb, price::numeric, currency, active, sellable,
-  tokens::tsvector, $1::timestamptz, $1
+  tokens::tsvector, CASE WHEN active THEN $2::bigint[] ELSE '{{}}' END, $1::timestamptz, $1
 FROM catalog_stage WHERE fresh ORDER BY product_gtin, product_brand_model, product_id
 """  # noqa: S608
 

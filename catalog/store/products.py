@@ -22,7 +22,8 @@ async def lock_products(tx: Tx, ids: Sequence[int]) -> None:
 
 _REFRESH = """
 WITH offers AS (
-  SELECT t.id, l.id AS listing_id, l.price, l.currency, l.currency = t.currency AS usual
+  SELECT t.id, l.id AS listing_id, l.price, l.currency, l.currency = t.currency AS usual,
+    CASE WHEN f.role = 'supply' THEN f.vendor_id END AS vendor_id
   FROM catalog_products t
   JOIN catalog_listings l ON l.product_id = t.id AND l.active
   JOIN catalog_feeds f ON f.connection_id = l.connection_id AND f.live
@@ -32,21 +33,26 @@ stocked AS (
   SELECT DISTINCT id FROM offers o WHERE EXISTS (
     SELECT 1 FROM catalog_stock s WHERE s.listing_id = o.listing_id AND NOT s.frozen
       AND CASE WHEN s.on_hand IS NULL THEN s.level <> 'out' ELSE s.on_hand - s.reserved - s.buffer > 0 END)),
+sellers AS (
+  SELECT id, array_agg(DISTINCT vendor_id ORDER BY vendor_id) AS ids FROM offers
+  WHERE vendor_id IS NOT NULL GROUP BY id),
 news AS (
-  SELECT t.id, b.price, b.currency, b.id IS NOT NULL AS listed, k.id IS NOT NULL AS sellable
-  FROM unnest($1::bigint[]) AS t(id) LEFT JOIN best b ON b.id = t.id LEFT JOIN stocked k ON k.id = t.id)
+  SELECT t.id, b.price, b.currency, b.id IS NOT NULL AS listed, k.id IS NOT NULL AS sellable,
+    coalesce(v.ids, '{}') AS vendor_ids
+  FROM unnest($1::bigint[]) AS t(id) LEFT JOIN best b ON b.id = t.id LEFT JOIN stocked k ON k.id = t.id
+  LEFT JOIN sellers v ON v.id = t.id)
 UPDATE catalog_products p
 SET price = coalesce(n.price, p.price), currency = coalesce(n.currency, p.currency), listed = n.listed,
-  sellable = n.sellable, updated_at = $2
+  sellable = n.sellable, vendor_ids = n.vendor_ids, updated_at = $2
 FROM news n
-WHERE p.id = n.id AND (coalesce(n.price, p.price), coalesce(n.currency, p.currency), n.listed, n.sellable)
-  IS DISTINCT FROM (p.price, p.currency, p.listed, p.sellable)
+WHERE p.id = n.id AND (coalesce(n.price, p.price), coalesce(n.currency, p.currency), n.listed, n.sellable, n.vendor_ids)
+  IS DISTINCT FROM (p.price, p.currency, p.listed, p.sellable, p.vendor_ids)
 RETURNING p.id
 """
 
 
 async def refresh_products(tx: Tx, ids: Iterable[int]) -> list[int]:
-    """Recompute price (lowest active), listed and sellable of these products; returns those that changed."""
+    """Recompute price (lowest active), listed, sellable and vendors of these products; returns those that changed."""
     ordered = sorted(set(ids))
     if not ordered:
         return []

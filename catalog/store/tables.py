@@ -62,6 +62,7 @@ products = Table(
     Column("listed", Boolean, nullable=False, server_default=text("true")),  # has an active offer
     Column("sellable", Boolean, nullable=False, server_default=text("false")),  # has an offer with stock
     Column("search", TSVECTOR, nullable=False),
+    Column("vendor_ids", ARRAY(BigInteger)),  # who sells it now; NULL: not noted yet, look at the listings
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
     CheckConstraint("kind IN ('goods', 'service', 'experience')", name="kind"),
@@ -227,5 +228,20 @@ run_pages = Table(
     Column("shelf_locations", ARRAY(Text), nullable=False, server_default=text("'{}'")),  # where; once when all agree
 )
 
-# Search estimates the hits of a word from these statistics: the usual 100 would know a tenth of the words.
-DDL: tuple[str, ...] = ("ALTER TABLE catalog_products ALTER COLUMN search SET STATISTICS 1000",)
+words = Table(
+    "catalog_words",  # what a query may be completed or corrected to
+    metadata,
+    Column("word", Text, primary_key=True),
+    Column("products", Integer, nullable=False),
+    Column("pinyin", Text),  # of Chinese words, syllables without tones and with spaces between them
+)
+
+upkeep = Table(
+    "catalog_upkeep",  # how far long work over the whole catalogue has come
+    metadata,
+    Column("work", Text, primary_key=True),  # reindex, words
+    Column("rules", Integer, nullable=False),  # of which cutting of words
+    Column("next_id", BigInteger, nullable=False, server_default=text("0")),  # products below it are done
+    Column("began_at", DateTime(timezone=True), nullable=False),
+    Column("done_at", DateTime(timezone=True)),
+)

@@ -127,6 +127,18 @@ def sync(
         raise typer.Exit(1)
 
 
+@app.command()
+def reindex(
+    again: Annotated[bool, typer.Option("--again", help="All titles, even if nothing in the rules changed.")] = False,
+) -> None:
+    """Cut titles into search words anew, after an upgrade that says so. May be stopped and run again at any time."""
+    from hub.app.commands import reindex_titles
+
+    with _progress("reindexing", lines=True) as progress:
+        read, changed = _run(reindex_titles(progress, again=again))
+    typer.echo(f"{read} products read, {changed} changed" if read else "nothing to do")
+
+
 _Demands = Annotated[Path, typer.Option(help="CSV: site, item, quantity, tier, cap.")]
 _Supplies = Annotated[Path, typer.Option(help="CSV: warehouse, item, quantity, lot, expires.")]
 _LeadTimes = Annotated[Path, typer.Option(help="CSV: warehouse, site, hours, cost.")]
@@ -256,10 +268,18 @@ def match_tables(
 
 
 @contextlib.contextmanager
-def _progress(what: str) -> Iterator[Callable[[float], None]]:
-    """A bar on a terminal, nothing elsewhere."""
+def _progress(what: str, *, lines: bool = False) -> Iterator[Callable[[float], None]]:
+    """A bar on a terminal; elsewhere nothing, or with `lines` one for every tenth."""
     if not sys.stderr.isatty():
-        yield lambda share: None
+        said = 0
+
+        def say(share: float) -> None:
+            nonlocal said
+            if lines and int(share * 10) > said:
+                said = int(share * 10)
+                typer.echo(f"{what}: {said * 10} %", err=True)
+
+        yield say
         return
     from rich.console import Console
     from rich.progress import Progress

@@ -26,6 +26,12 @@ async def add_mall(name: str) -> int:
         return mall_id
 
 
+async def reindex_titles(progress: Callable[[float], None], *, again: bool) -> tuple[int, int]:
+    """Cut titles into search words anew; returns how many products were read and how many changed."""
+    async with runtime.connected():
+        return await catalog.api.reindex(progress, again=again)
+
+
 async def create_key(*, mall: str | None, vendor: str | None, label: str) -> str:
     """Create a key for a mall, a vendor (by name or id) or, with neither, for staff. Returns it; it is shown once."""
     async with runtime.connected(), db.uow() as tx:

@@ -37,7 +37,7 @@ async def examine() -> list[Finding]:
             if findings[-1].verdict == "bad":
                 return findings
             findings.append(_broker(urls.redis))
-            for look in (_walls, _outbox, _workers, _shelf, _orders, _audit):
+            for look in (_walls, _outbox, _workers, _shelf, _search, _orders, _audit):
                 findings.append(await _guard(look))
     except HubError as error:
         findings.append(Finding("servers", "bad", str(error)))
@@ -124,6 +124,13 @@ async def _shelf() -> Finding:
     if drift:
         return Finding("shelf", "bad", f"{len(drift)} counters differ from the ledger, first: {drift[0]}")
     return Finding("shelf", "ok", "counters equal the ledger and the open reservations")
+
+
+async def _search() -> Finding:
+    async with db.uow() as tx:
+        if await catalog.api.reindex_needed(tx):
+            return Finding("search", "warn", "titles are cut by rules of another version; run `supplyhub reindex`")
+    return Finding("search", "ok", "titles are cut by the rules of this version")
 
 
 async def _orders() -> Finding:

@@ -24,7 +24,9 @@ async def _connections(_app: web.Application) -> AsyncIterator[None]:
     db.connect(urls.database, settings())
     waker = wakes.Waker(urls.redis)
     tasks.install(waker.wake)
+    catalog.api.begin_sampling()
     yield
+    await catalog.api.stop_sampling()
     tasks.install(None)
     await waker.close()
     await db.disconnect()

@@ -122,6 +122,7 @@ TASKS: dict[str, Task] = {
     "adopt_late": Task(fulfillment.api.adopt_late, "flow", 60),
     "follow_parcels": Task(fulfillment.carriers.api.follow_due, "sync", 30),
     webhooks.SENDING: Task(webhook_lanes.send_due, "flow", 2),
+    "count_words": Task(catalog.api.count_words, "flow", 60),
     "canary": Task(hub.app.operations.canary, "flow", 10),
     "housekeeping": Task(hub.app.operations.housekeeping, "flow", 600),
 }

@@ -9,6 +9,7 @@ goes in as JSON text and comes out parsed. Why not SQLAlchemy's engine: docs/adr
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
@@ -168,6 +169,7 @@ class Database:
         dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self.writers = Writers(dsn, settings.pool_size, server_settings)
         self.readers = Readers(dsn, settings.pool_size, server_settings)
+        self.searching = asyncio.Semaphore(settings.searches_at_once)  # the rest wait here, first come, first served
 
     async def close(self) -> None:
         await self.writers.close()

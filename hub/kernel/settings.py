@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     flow_processes: int = Field(1, ge=1, description="Celery processes for events and order placing.")
     sync_processes: int = Field(1, ge=1, description="Celery processes for vendor pulls (the slow bulkhead).")
     pool_size: int = Field(20, ge=1, description="Database connections per process, at most.")
+    searches_at_once: int = Field(4, ge=1, description="Searches per process that the database works on at a time.")
     statement_timeout_ms: int = Field(60_000, ge=0, description="Longest statement, in milliseconds.")
     lock_timeout_ms: int = Field(10_000, ge=0, description="Longest wait for a row lock, in milliseconds.")
     body_limit_bytes: int = Field(16 * 2**20, description="Largest decompressed request body.")

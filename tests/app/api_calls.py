@@ -127,6 +127,7 @@ WAYS: dict[str, Way] = {
     "POST /v1/push/carriers/{carrier}": Way("signed", "carrier", query="connection={carrier_account}"),
     # the catalogue
     "GET /v1/products": Way("shared", query="q=口罩&facets=true&sort=price"),
+    "GET /v1/products/suggest": Way("shared", query="q=口"),
     "GET /v1/products/{id}": Way("shared", "product"),
     "POST /v1/products/lookup": Way("shared", body=lambda _w, _t, ids: {"ids": [ids["product"], "prd_999"]}),
     "GET /v1/availability": Way("shared", query="listing_id={listing}"),

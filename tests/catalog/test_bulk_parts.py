@@ -46,7 +46,7 @@ PIECES = [
 
 @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=9), st.lists(st.sampled_from(PIECES), max_size=3))
 def test_words_cut_piece_by_piece_are_those_of_the_whole_text(title: list[str], brand: list[str]) -> None:
-    whole = segment._words(segment._fold(" ".join(title) + "\n" + " ".join(brand)))
+    whole = segment._words(segment.fold(" ".join(title) + "\n" + " ".join(brand)))
     assert set(search_tokens(" ".join(title), brand=" ".join(brand)).split(" ")) - {""} == set(whole)
 
 

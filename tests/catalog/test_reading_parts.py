@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import asyncpg
@@ -12,11 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog import queryplan
-from catalog.queryplan import Order, Plan, Statistics, Wish
+from catalog.queryplan import Plan
+from catalog.sample import Product, Sample
 from catalog.segment import MAX_QUERY_WORDS, query_tokens, search_tokens, terms, tsquery
+from catalog.wish import Order, Wish
 from hub.kernel import db
 from hub.kernel.db import Database
 from hub.kernel.errors import Retry
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
 
 def test_a_title_gives_words_in_both_languages_and_models_joined_and_split() -> None:
@@ -61,12 +68,21 @@ async def test_postgresql_reads_every_query_that_can_be_typed(database: Database
             assert await db.read_value("SELECT $1::text::tsvector @@ $2::text::tsquery", held, tsquery(found)), typed
 
 
-def _statistics() -> Statistics:
-    lexemes = {"mask": 0.1, "masque": 0.02, "rare": 0.001, "face": 0.1}
-    return Statistics(
-        rows=200_000, feeds=40, lexemes=lexemes, lexemes_sorted=tuple(sorted(lexemes)), rare=0.0005,
-        values={("sellable", "t"): 0.9, ("sellable", "f"): 0.1, ("category", "a"): 0.05}, other={"brand": 0.001},
+@functools.cache
+def _sample() -> Sample:
+    """200,000 products, of which every fifth is looked at: a word in every tenth, a rare one, and a category."""
+    held = ((10, 0, ["mask", "face", "口罩"]), (50, 1, ["masque"]), (4_000, 2, ["rare"]))
+    sample = Sample(5, NOW, {3: "three"})
+    sample.add(
+        Product(
+            "goods", "parcel", "a" if n % 20 == 0 else "b", "brand", None, None, Decimal(n % 90), n % 10 != 1,
+            [3] if n % 40 == 0 else [4],
+            next((words for every, rest, words in held if n % every == rest), []),
+        )
+        for n in range(40_000)
     )  # fmt: skip
+    sample.close()
+    return sample
 
 
 def _wish(q: str, **given: Any) -> Wish:
@@ -87,18 +103,29 @@ def _wish(q: str, **given: Any) -> Wish:
     ],
 )
 def test_few_hits_are_gathered_and_many_walked(wish: Wish, plan: Plan) -> None:
-    assert queryplan.choose(queryplan.estimate(_statistics(), wish, Order.POPULAR, 20, True)) is plan
+    assert queryplan.choose(_sample(), queryplan.estimate(_sample(), wish, Order.POPULAR, 20, True)) is plan
 
 
-def test_an_unfinished_word_counts_all_its_endings() -> None:
-    assert queryplan.text_share(_statistics(), tuple(terms(["mas"]))) == pytest.approx(0.1205)
-    assert queryplan.text_share(_statistics(), tuple(terms(["mask"]))) == pytest.approx(0.1005)
+def test_hits_are_those_of_words_and_filters_together() -> None:
+    def hits(wish: Wish) -> float:
+        return queryplan.estimate(_sample(), wish, Order.POPULAR, 20, None).hits
+
+    assert (hits(_wish("")), hits(_wish("mask")), hits(_wish("mas")), hits(_wish("face mask"))) == (
+        200_000, 20_000, 24_000, 20_000,
+    )  # fmt: skip
+    assert hits(_wish("mask", category="a")) == 10_000
+    assert hits(_wish("mask", category="a", vendor="three")) == hits(_wish("", vendor_id=3)) == 5_000
+    assert hits(_wish("mask", vendor="nobody")) == hits(_wish("rare", in_stock=True, brand="x")) == 0
+    assert hits(_wish("masque", in_stock=True)) == 0
+    assert hits(_wish("", price_min=Decimal(10), price_max=Decimal(18))) == pytest.approx(20_000, rel=0.01)
 
 
-def test_counted_hits_overrule_the_estimate() -> None:
-    words = tuple(terms(["face", "mask"]))
-    learned = Statistics(rows=1000, lexemes={"face": 0.5, "mask": 0.5}, learned={words: 0.003})
-    assert queryplan.text_share(learned, words) == 0.003
+def test_a_word_that_stands_as_it_is_typed_is_not_taken_for_a_beginning() -> None:
+    assert _sample().finished(_wish("mask").terms)
+    assert not _sample().finished(_wish("mas").terms)
+    assert not _sample().finished(_wish("口罩").terms)
+    assert not _sample().finished(_wish("rare").terms)  # too few to tell
+    assert not _sample().finished(_wish("unheard").terms)
 
 
 async def test_a_read_over_a_connection_that_died_idle_is_sent_again(database: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -12,7 +13,7 @@ import orjson
 import pytest
 
 import pricing.api
-from catalog import queryplan, search
+from catalog import finding, queryplan, sampling, search
 from catalog.views import ProductPage
 from hub.kernel import keys
 from hub.kernel.db import Database, uow
@@ -25,6 +26,7 @@ PATH = "/v1/products"
 @pytest.fixture
 async def mall(database: Database) -> AsyncIterator[Reader]:
     pricing.api.forget_held()
+    sampling.forget()
     await feed(1)
     async with reader() as made:
         yield made
@@ -139,12 +141,13 @@ async def test_products_inserted_between_pages_neither_repeat_nor_push_out_other
 
 
 def _bent(cursor: str) -> list[str]:
-    order, print_, *key = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    order, print_, whole, *key = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     bad: list[Any] = [
-        {}, [1, 2], [order, print_], [order, print_, *key, 1], ["nonsense", print_, *key], [order, 1, *key],
-        [order, print_, *("x" for _ in key)], [order, print_, *(None for _ in key)], ["newest", print_, 2**63],
-        ["price", print_, "NaN", 1], ["price", print_, "1e999999", 1], ["price", print_, "9" * 30, 1],
-        [[], print_, *key],
+        {}, [1, 2], [order, print_, whole], [order, print_, whole, *key, 1], ["nonsense", print_, whole, *key],
+        [order, 1, whole, *key], [order, print_, "x", *key], [order, print_, *key],
+        [order, print_, whole, *("x" for _ in key)], [order, print_, whole, *(None for _ in key)],
+        ["newest", print_, whole, 2**63], ["price", print_, whole, "NaN", 1], ["price", print_, whole, "1e999999", 1],
+        ["price", print_, whole, "9" * 30, 1], [[], print_, whole, *key],
     ]  # fmt: skip
     written = [base64.urlsafe_b64encode(orjson.dumps(one)).decode() for one in bad]
     return [*written, "x", "====", "🙂", cursor[:-6], "A" * 499]
@@ -281,36 +284,95 @@ async def test_facets_count_what_is_found(mall: Reader) -> None:
 async def test_facets_over_a_sample_say_so(mall: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(5):
         await item(f"口罩 {n}")
-    monkeypatch.setattr(search, "FACET_SAMPLE", 3)
+    monkeypatch.setattr(sampling, "SIZE", 3)
+    monkeypatch.setattr(queryplan, "SMALL", 0)
+    monkeypatch.setattr(queryplan, "TELLING", 1)
+    monkeypatch.setattr(queryplan, "choose", lambda *_: queryplan.Plan.WALK)
+    monkeypatch.setattr(queryplan, "affords_ranking", lambda *_: False)
     page = await mall.get(PATH, q="口罩", facets=1)
-    assert page["approximate"] is True
-    assert page["facets"]["kind"][0]["count"] == 4
+    assert (page["approximate"], page["total"]) == (True, 6)
+    assert page["facets"]["kind"] == [{"value": "goods", "count": 6}]  # two of the five, and each stands for three
+    assert page["facets"]["vendor"] == [{"value": "vnd_1", "label": "张三药房", "count": 6}]
+    assert page["facets_as_of"] != page["as_of"]
 
 
-@pytest.mark.parametrize("way", ["walk", "gather", "give up"])
+async def _sampled() -> None:
+    """A sample of now, and the most popular products with it."""
+    sampling.forget()
+    await sampling.current()
+    await asyncio.gather(*sampling._crowning)
+    assert sampling.head() is not None
+
+
+@pytest.mark.parametrize("way", ["walk", "gather", "give up", "aside", "head", "short head"])
 async def test_every_way_of_searching_gives_the_same_pages(
     mall: Reader, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
+    colours = ("red", "reddish", "round")
     for n in range(40):
         await item(
-            f"口罩 {n}" if n % 3 else f"耳机 {n}", category="ab"[n % 2], brand="稳健" if n % 5 else "其他",
+            f"口罩 {n}" if n % 3 else f"耳机 {n}", title_en=f"mask {colours[n % 3]}", category="ab"[n % 2],
+            brand="稳健" if n % 5 else "其他",
             popularity=n % 11, price=Decimal(n % 6 + 1), on_hand=n % 4,
         )  # fmt: skip
-    async with uow() as tx:
-        await tx.run("ANALYZE catalog_products")
-    search.forget_statistics()
     wishes: list[dict[str, Any]] = [
         {}, {"q": "口罩"}, {"category": "a"}, {"q": "口罩", "category": "b"}, {"brand": "稳健"}, {"vendor": "vnd_1"},
-        {"in_stock": 1}, {"sort": "price"}, {"sort": "-price", "q": "口罩"}, {"sort": "newest", "category": "a"},
+        {"in_stock": 1}, {"q": "mask red"}, {"q": "rou"},
+        {"sort": "price"}, {"sort": "-price", "q": "口罩"}, {"sort": "newest", "category": "a"},
     ]  # fmt: skip
-    monkeypatch.setattr(queryplan, "affords_ranking", lambda _cost: False)
+    monkeypatch.setattr(queryplan, "affords_ranking", lambda *_: False)
     expected = [[i["id"] for i in (await mall.get(PATH, limit=100, **wish))["items"]] for wish in wishes]
-    chosen = queryplan.Plan.GATHER if way == "gather" else queryplan.Plan.WALK
-    monkeypatch.setattr(queryplan, "choose", lambda _cost: chosen)
+    chosen = queryplan.Plan.GATHER if way in ("gather", "aside") else queryplan.Plan.WALK
+    if way == "aside":
+        monkeypatch.setattr(queryplan, "_gathering", lambda _s, wish, *_: (0.0, len(wish.terms) > 1))
+    if "head" in way:
+        monkeypatch.setattr(sampling, "SIZE", 10)
+        monkeypatch.setattr(sampling, "HEAD", 40 if way == "head" else 10)
+        monkeypatch.setattr(sampling, "CHUNK", 10)
+        monkeypatch.setattr(finding, "HEADED", 0)
+        await _sampled()
+    picked: list[int] = []
+    pick = search.pick
+
+    async def counted(*args: Any) -> search.Page:
+        picked.append(len(args[1]))
+        return await pick(*args)
+
+    monkeypatch.setattr(search, "pick", counted)
+    monkeypatch.setattr(queryplan, "choose", lambda *_: chosen)
     monkeypatch.setattr(queryplan, "walk_cap", lambda _cost: 3 if way == "give up" else 1_000)
     for wish, ids in zip(wishes, expected, strict=True):
         assert ids, wish
         assert [i["id"] for i in await mall.all_pages(limit=3, **wish)] == ids, wish
+    assert bool(picked) is ("head" in way)
+
+
+async def test_an_unfinished_word_that_the_sample_has_not_seen_finds_what_is_new(mall: Reader) -> None:
+    await item("口罩")
+    await mall.titles(q="x")
+    taken = await sampling.current()
+    await item("Ibuprofen")
+    assert await mall.titles(q="ibu") == ["Ibuprofen"]
+    assert await sampling.current() is taken
+
+
+async def test_what_is_in_memory_decides_nothing_about_a_product(mall: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "SIZE", 20)
+    monkeypatch.setattr(queryplan, "SMALL", 0)
+    monkeypatch.setattr(finding, "HEADED", 0)
+    monkeypatch.setattr(queryplan, "affords_ranking", lambda *_: False)
+    ids = [(await item(f"口罩 {n}", popularity=n))[0] for n in range(30)]
+    await _sampled()
+    assert (await mall.titles(q="口罩", limit=3)) == ["口罩 29", "口罩 28", "口罩 27"]
+    head = sampling.head()
+    async with uow() as tx:
+        await tx.run("UPDATE catalog_products SET listed = false WHERE id = $1", ids[29])
+        await tx.run("UPDATE catalog_products SET sellable = false WHERE id = $1", ids[28])
+        await tx.run("UPDATE catalog_products SET search = '耳机'::tsvector WHERE id = $1", ids[27])
+        await tx.run("UPDATE catalog_products SET popularity = 0 WHERE id = $1", ids[26])
+    await item("口罩 new", popularity=25)
+    assert (await mall.titles(q="口罩", limit=3)) == ["口罩 new", "口罩 25", "口罩 24"]
+    assert sampling.head() is head is not None
 
 
 async def test_a_broad_word_is_walked_and_a_narrow_one_ranked(mall: Reader, database: Database) -> None:
@@ -320,11 +382,7 @@ async def test_a_broad_word_is_walked_and_a_narrow_one_ranked(mall: Reader, data
             "created_at, updated_at) SELECT 'goods', 'parcel', '口罩', g % 97, 1, 'CNY', true, "
             "('口罩 w' || g % 500)::tsvector, $1, $1 FROM generate_series(1, 6000) g", NOW,
         )  # fmt: skip
-        await tx.run("ALTER TABLE catalog_products ALTER COLUMN search SET STATISTICS 1000")
-        await tx.run("ANALYZE catalog_products")
-    search.forget_statistics()
     await item("口罩 w7")
-    await search.statistics()
     broad = await mall.get(PATH, q="口罩")
     assert broad["approximate"] is True
     assert 5_000 <= broad["total"] <= 7_000
@@ -336,7 +394,7 @@ async def test_pages_say_what_the_contract_says(mall: Reader) -> None:
     await item("口罩", title_en="mask", brand="稳健", category="a", image_url="https://x/y.png", gtin="06901234567892")
     await item("体检", kind="service", mode="appointment", city="上海", on_hand=None)
     page = await mall.get(PATH, facets=1, limit=1)
-    assert set(page) == {"items", "next", "total", "facets", "approximate", "as_of"}
+    assert set(page) == {"items", "next", "total", "facets", "facets_as_of", "approximate", "as_of"}
     view = ProductPage.model_validate(page)
     assert set(page["items"][0]) == set(type(view.items[0]).model_fields)
     assert view.model_dump(mode="json", exclude={"as_of"})["items"][0]["id"] == page["items"][0]["id"]
