@@ -182,7 +182,7 @@ class ProductsQuery(Input):
 class SuggestQuery(Input):
     """What is typed so far."""
 
-    q: Annotated[SafeText, Field(min_length=1, max_length=100)]
+    q: Annotated[SafeText, Field(max_length=100)] = ""
     limit: Annotated[int, Field(ge=1, le=20)] = 8
 
 

@@ -209,7 +209,8 @@ async def test_suggestions_come_by_writing_and_by_sound_with_the_most_products_f
     assert await texts("無") == await texts("无")
     assert await texts("!!!") == await texts("zzz") == []
     assert len((await mall.get(f"{PATH}/suggest", q="s", limit=2))["items"]) == 2
-    for bad in ({"q": ""}, {"q": "x" * 101}, {"q": "a", "limit": 0}, {}):
+    assert await texts("") == await texts(" ") == []
+    for bad in ({"q": "x" * 101}, {"q": "a", "limit": 0}, {"q": "a", "limit": 21}, {"Q": "a"}):
         await mall.get(f"{PATH}/suggest", expect=422, **bad)
 
 
