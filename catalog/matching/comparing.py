@@ -20,11 +20,14 @@ _LITTLE = 1.2  # of the rarest word
 _STEM = 0.7  # what a code is worth that both have but for its end
 
 
-def compare(a: Reading, b: Reading, weights_a: Sequence[float], weights_b: Sequence[float]) -> Comparison:
-    """The weights are those of each title's words."""
+def compare(
+    a: Reading, b: Reading, weights_a: Sequence[float], weights_b: Sequence[float], *, to_the_end: bool = False
+) -> Comparison:
+    """The weights are those of each title's words. Where facts contradict each other, words are not looked at any more,
+    unless the comparison goes `to_the_end` (to measure what refusing is worth)."""
     found = Comparison()
     compare_facts(found, a, b)
-    if found.conflicts:
+    if found.conflicts and not to_the_end:
         return found  # near twins end here, which is most of what is compared
     met_a, met_b = meet(a.words, b.words)
     _codes(found, a, b, weights_a, weights_b, met_a, met_b)

@@ -9,6 +9,7 @@ from catalog.store.bulk import (
     insert_staged_products,
     known_listings,
     listing_ids,
+    places_of_vendor,
     product_numbers,
     put_slots,
     retitle_products,
@@ -26,6 +27,7 @@ from catalog.store.feeds import (
     untold_shelf,
 )
 from catalog.store.identities import identity_rows, known_identities, settle_identities
+from catalog.store.match_tables import matches, matching, redirects, regroupings
 from catalog.store.products import (
     add_changes,
     changes_from,
@@ -77,8 +79,11 @@ __all__ = [
     "listing_ids",
     "listings",
     "lock_products",
+    "matches",
+    "matching",
     "movements",
     "offer_rows",
+    "places_of_vendor",
     "prices_of_products",
     "product_numbers",
     "products",
@@ -86,7 +91,9 @@ __all__ = [
     "products_of_feed",
     "put_feed",
     "put_slots",
+    "redirects",
     "refresh_products",
+    "regroupings",
     "retitle_products",
     "run_pages",
     "sequence_changes",
