@@ -5,7 +5,8 @@ from __future__ import annotations
 from catalog.changes import note
 from catalog.figures import live_listings, shelf_totals, size
 from catalog.ingest import on_connection_turned, on_payload, on_references, put_connection, sync
-from catalog.offers import offers_for, slots_for
+from catalog.offers import moved_products, offers_for, slots_for
+from catalog.recognising import match_due, on_listings_changed
 from catalog.stock import (
     Drift,
     Shelf,
@@ -28,9 +29,12 @@ __all__ = [
     "available",
     "drift",
     "live_listings",
+    "match_due",
+    "moved_products",
     "note",
     "offers_for",
     "on_connection_turned",
+    "on_listings_changed",
     "on_payload",
     "on_references",
     "put_connection",

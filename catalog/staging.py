@@ -150,8 +150,9 @@ async def _identities(
     if all(row[4] is not None and latest.get(row[1]) and latest[row[1]].external_id == row[4] for row in known):
         return identity.Decisions()  # nothing moved: what nearly every batch finds
     listings = [
-        identity.Known(row[0], row[1], row[2], row[3], row[4], row[5], row[6], matching.brand_model_key(row[7], row[8]),
-                       row[9])  # fmt: skip
+        identity.Known(
+            row[0], row[1], row[2], row[3], row[4], row[5], row[6], matching.brand_model_key(row[7], row[8]), row[9]
+        )
         for row in known
     ]
     coming = [

@@ -96,9 +96,7 @@ class Index:
             if self._recent.pop(product, None) is not None:
                 self._stale = None
 
-    def propose(
-        self, listings: Sequence[Offer], apart: frozenset[tuple[str, str]] = frozenset()
-    ) -> list[Proposal]:
+    def propose(self, listings: Sequence[Offer], apart: frozenset[tuple[str, str]] = frozenset()) -> list[Proposal]:
         """One answer for each listing, in order. Two listings of one vendor never get one product as a match, nor one
         that the vendor is on already, unless they carry its GTIN. Nothing is proposed to itself, nor a listing to a
         product from which it was told `apart` (listing id, product id)."""

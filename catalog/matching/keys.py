@@ -5,6 +5,7 @@ meets "３Ｍ 8210 CN" from another."""
 from __future__ import annotations
 
 import functools
+import hashlib
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,6 +48,11 @@ def brand_model_key(brand: str | None, model: str | None) -> str | None:
     if left in _PLACEHOLDERS or right in _PLACEHOLDERS or len(right) < 2:
         return None
     return f"{left}{SEPARATOR}{right}"
+
+
+def fingerprint(*said: str | None) -> bytes:
+    """16 bytes that differ when anything of what was said differs."""
+    return hashlib.blake2b(repr(said).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def conflict(gtin: str | None, other_gtin: str | None) -> bool:
@@ -130,8 +136,8 @@ def assign(
     """A product for each listing: by GTIN, then by brand and model, then the one it has, else a fresh one.
 
     A product found without one of the listing's keys adopts it, so that a third listing with only that key meets
-    them too. Keys of `existing` are unique; `new_id` gives ids for fresh products. The listings are of one vendor, whose
-    SKUs on existing products are `places`: brand and model do not bring two of its SKUs onto one product."""
+    them too. Keys of `existing` are unique; `new_id` gives ids for fresh products. The listings are of one vendor,
+    whose SKUs on existing products are `places`: brand and model do not bring two of its SKUs onto one product."""
     known = _Known(existing)
     taken = {product_id: set(skus) for product_id, skus in (places or {}).items()}
     done = Assignment()

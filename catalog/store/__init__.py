@@ -27,7 +27,7 @@ from catalog.store.feeds import (
     untold_shelf,
 )
 from catalog.store.identities import identity_rows, known_identities, settle_identities
-from catalog.store.match_tables import matches, matching, redirects, regroupings
+from catalog.store.match_tables import match_queue, matches, redirects, regroupings
 from catalog.store.products import (
     add_changes,
     changes_from,
@@ -79,8 +79,8 @@ __all__ = [
     "listing_ids",
     "listings",
     "lock_products",
+    "match_queue",
     "matches",
-    "matching",
     "movements",
     "offer_rows",
     "places_of_vendor",

@@ -51,7 +51,8 @@ _FROM_STAGE = (
 async def known_listings(tx: Tx, connection_id: int, skus: Sequence[str]) -> list[asyncpg.Record]:
     """(vendor_sku, id, product_id, digest, active, by_hand) of those of these SKUs that are listed."""
     return await tx.fetch(
-        "SELECT l.vendor_sku, l.id, l.product_id, l.digest, l.active, l.by_hand FROM unnest($2::text::text[]) AS k(vendor_sku) "
+        "SELECT l.vendor_sku, l.id, l.product_id, l.digest, l.active, l.by_hand "
+        "FROM unnest($2::text::text[]) AS k(vendor_sku) "
         "JOIN catalog_listings l ON l.connection_id = $1 AND l.vendor_sku = k.vendor_sku",
         connection_id,
         texts(skus),
@@ -108,7 +109,8 @@ async def find_products(
             FROM unnest($2::text::text[]) AS k(brand_model) JOIN catalog_products p USING (brand_model)
           UNION ALL SELECT p.id, p.gtin, p.brand_model
             FROM unnest($3::text::bigint[]) AS k(id) JOIN catalog_products p USING (id))
-        SELECT f.id, f.gtin, f.brand_model, NULL::bigint AS old_id, NULL::text AS old_gtin, NULL::text AS old_brand_model
+        SELECT f.id, f.gtin, f.brand_model, NULL::bigint AS old_id, NULL::text AS old_gtin,
+          NULL::text AS old_brand_model
         FROM found f WHERE NOT EXISTS (SELECT 1 FROM catalog_redirects r WHERE r.old_id = f.id)
         UNION ALL
         SELECT p.id, p.gtin, p.brand_model, f.id, f.gtin, f.brand_model
@@ -183,8 +185,8 @@ def _unrivalled() -> Iterator[None]:
 
 
 async def insert_staged_listings(tx: Tx, connection_id: int) -> list[asyncpg.Record]:
-    """Write the staged listings, none of which is there yet; returns (id, vendor_sku, product_id, created) of each. Raises
-    Retry when a push brought one of them first."""
+    """Write the staged listings, none of which is there yet; returns (id, vendor_sku, product_id, created) of each.
+    Raises Retry when a push brought one of them first."""
     with _unrivalled():
         return await tx.fetch(
             f"INSERT INTO catalog_listings ({_LISTED}) {_FROM_STAGE} RETURNING id, vendor_sku, product_id, "

@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from hub.kernel.db import metadata
 
-matching = Table(
+match_queue = Table(
     "catalog_matching",  # the queue of record of the step after ingest: `due_at` NULL: nothing to do
     metadata,
     Column("listing_id", BigInteger, primary_key=True),

@@ -9,6 +9,7 @@ from typing import Any
 
 import catalog.api
 import catalog.listings_web
+import catalog.matches_web
 import catalog.staff_web
 import catalog.vendor_web
 import catalog.web
@@ -42,7 +43,8 @@ from pricing.contracts import ParityCaseClosed, ParityCaseOpened, ReferencesReco
 FLOW: Flow = {
     ConnectionTurned: [catalog.api.on_connection_turned],
     PayloadLanded: [catalog.api.on_payload, fulfillment.api.on_payload],
-    ListingsChanged: [],  # search and verdicts are brought up to date in the transaction that changed the listing
+    # search and verdicts are brought up to date in the transaction that changed the listing
+    ListingsChanged: [catalog.api.on_listings_changed],
     ListingIdentityChanged: [],
     ReferencesRecorded: [catalog.api.on_references],
     Quarantined: [],
@@ -64,6 +66,7 @@ ROUTES: list[Route] = [
     *catalog.vendor_web.routes.all,
     *catalog.listings_web.routes.all,
     *catalog.staff_web.routes.all,
+    *catalog.matches_web.routes.all,
     *connectors.onboarding_web.routes.all,
     *connectors.web.routes.all,
     *connectors.voucher_web.routes.all,
@@ -90,6 +93,7 @@ TASKS: dict[str, Task] = {
     tasks.FLOW: Task(lambda: events.drain(FLOW), "flow", 2),
     tasks.PLACE: Task(orders.api.place_due, "flow", 1),
     tasks.SYNC: Task(pull_due, "sync", 2),
+    tasks.MATCH: Task(catalog.api.match_due, "match", 5),
     "poll_messages": Task(poll_due, "sync", 10),
     "expire_reservations": Task(orders.api.expire_reservations, "flow", 5),
     "expire_verdicts": Task(pricing.api.expire_verdicts, "flow", 60),
