@@ -171,7 +171,8 @@ async def put_matches(tx: Tx, rows: Sequence[Sequence[Any]]) -> list[asyncpg.Rec
     open."""
     if not rows:
         return []
-    columns = list(zip(*sorted(rows, key=lambda row: (row[0], row[1])), strict=True))
+    once = {(row[0], row[1]): row for row in sorted(rows, key=lambda row: (row[2] == "open", row[3]))}  # seen from both
+    columns = list(zip(*(once[pair] for pair in sorted(once)), strict=True))
     columns[4] = tuple(json.dumps(reasons, ensure_ascii=False) for reasons in columns[4])
     return await tx.fetch(
         """
