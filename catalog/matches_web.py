@@ -36,7 +36,7 @@ class MatchesQuery(Input):
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
-class Side(View):
+class MatchSide(View):
     """One listing of a pair, as its vendor describes it."""
 
     listing_id: str
@@ -57,7 +57,7 @@ class Side(View):
     listed: bool
 
 
-class Evidence(View):
+class SaidOfField(View):
     """A field on which both sides speak, and what each says."""
 
     field: str
@@ -67,7 +67,7 @@ class Evidence(View):
     right: str
 
 
-class Doubt(View):
+class MatchDoubt(View):
     """Why a person should look."""
 
     code: str
@@ -83,13 +83,13 @@ class MatchShown(View):
     status: Status
     score: Decimal
     seen: str
-    left: Side
-    right: Side
+    left: MatchSide
+    right: MatchSide
     together: bool
-    differing: list[Evidence]
-    agreeing: list[Evidence]
-    conflicts: list[Evidence]
-    doubts: list[Doubt]
+    differing: list[SaidOfField]
+    agreeing: list[SaidOfField]
+    conflicts: list[SaidOfField]
+    doubts: list[MatchDoubt]
     decided_by: str | None
     why: str | None
     created_at: datetime
@@ -106,7 +106,7 @@ class Matches(View):
     waiting: int
 
 
-class Decision(Input):
+class MatchDecision(Input):
     """What these two are."""
 
     verdict: deciding.Verdict
@@ -121,7 +121,7 @@ class MatchUndo(Input):
     why: Why
 
 
-class Reason(Input):
+class TakeBack(Input):
     """Why it is taken back."""
 
     why: Why
@@ -158,7 +158,7 @@ class Regrouping(View):
     undone_why: str | None
 
 
-class HistoryQuery(Input):
+class ProductHistoryQuery(Input):
     """A window over the history, of one product or of all."""
 
     product_id: ProductId | None = None
@@ -166,7 +166,7 @@ class HistoryQuery(Input):
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
-class History(View):
+class ProductHistory(View):
     """A piece of the history, newest first."""
 
     items: list[Regrouping]
@@ -204,9 +204,9 @@ async def match(call: Call[Any, Any]) -> MatchShown:
 
 @routes.post(
     "/matches/{id}/decide", scope="staff", summary="Say that a pair is the same product, or that it is not",
-    body=Decision, answer=MatchShown, tx=True,
+    body=MatchDecision, answer=MatchShown, tx=True,
 )  # fmt: skip
-async def decide(call: Call[Decision, Any]) -> MatchShown:
+async def decide(call: Call[MatchDecision, Any]) -> MatchShown:
     match_id, said = _number("mat", call.path["id"]), call.body
     await deciding.decide(call.tx, match_id, said.verdict, said.seen, call.principal.actor, said.why)
     return await _one(call.tx, match_id)
@@ -251,23 +251,23 @@ async def split(call: Call[SplitIn, Any]) -> Regrouping:
 
 
 @routes.get(
-    "/regroupings", scope="staff", summary="Products put together and taken apart, newest first", query=HistoryQuery,
-    answer=History, tx=True,
+    "/regroupings", scope="staff", summary="Products put together and taken apart, newest first",
+    query=ProductHistoryQuery, answer=ProductHistory, tx=True,
 )  # fmt: skip
-async def history(call: Call[Any, HistoryQuery]) -> History:
+async def history(call: Call[Any, ProductHistoryQuery]) -> ProductHistory:
     query = call.query
     product_id = parse_int_id("prd", query.product_id) if query.product_id else None
     before = query.cursor if query.cursor is not None else 2**62
     rows = await moves.regrouping_rows(call.tx, product_id, before, query.limit + 1)
     more = str(rows[query.limit - 1]["id"]) if len(rows) > query.limit else None
-    return History(items=[_regrouping(row) for row in rows[: query.limit]], next=more)
+    return ProductHistory(items=[_regrouping(row) for row in rows[: query.limit]], next=more)
 
 
 @routes.post(
-    "/regroupings/{id}/undo", scope="staff", summary="Take back one entry of the history", body=Reason,
+    "/regroupings/{id}/undo", scope="staff", summary="Take back one entry of the history", body=TakeBack,
     answer=Regrouping, tx=True,
 )  # fmt: skip
-async def undo_regrouping(call: Call[Reason, Any]) -> Regrouping:
+async def undo_regrouping(call: Call[TakeBack, Any]) -> Regrouping:
     number = _number("grp", call.path["id"])
     await regrouping.undo(call.tx, number, call.principal.actor, call.body.why)
     return await _entry(call.tx, number)
@@ -318,7 +318,7 @@ def _match(row: Any, left: Any, right: Any) -> MatchShown:
         differing=[_evidence(each) for each in differing],
         agreeing=[_evidence(each) for each in reasons["agreeing"]],
         conflicts=[_evidence(each) for each in reasons["conflicts"]],
-        doubts=[Doubt(code=code, **wording.doubt(code)._asdict()) for code in reasons["doubts"]],
+        doubts=[MatchDoubt(code=code, **wording.doubt(code)._asdict()) for code in reasons["doubts"]],
         decided_by=row["decided_by"],
         why=row["why"],
         created_at=row["created_at"],
@@ -326,8 +326,8 @@ def _match(row: Any, left: Any, right: Any) -> MatchShown:
     )
 
 
-def _side(row: Any) -> Side:
-    return Side(
+def _side(row: Any) -> MatchSide:
+    return MatchSide(
         **{name: row[name] for name in (*_COMPARED, "vendor_sku", "image_url", "url")},
         listing_id=public_id("lst", row["id"]),
         product_id=public_id("prd", row["product_id"]),
@@ -338,6 +338,6 @@ def _side(row: Any) -> Side:
     )
 
 
-def _evidence(said: list[str]) -> Evidence:
+def _evidence(said: list[str]) -> SaidOfField:
     words = wording.field(said[0])
-    return Evidence(field=said[0], field_zh=words.zh, field_en=words.en, left=said[1], right=said[2])
+    return SaidOfField(field=said[0], field_zh=words.zh, field_en=words.en, left=said[1], right=said[2])

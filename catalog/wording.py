@@ -38,6 +38,7 @@ DOUBTS: dict[str, Words] = {
         "价格相差五倍以上，请看是否同一件商品", "the prices are more than five times apart: is it one thing?"
     ),
     "rival": Words("另有一件商品同样相似", "another product looks just as much like it"),
+    "thin": Words("共同之处太笼统，可能指很多商品", "what they share could be said of many things"),
     "vendor": Words("同一供应商有多个SKU指向同一商品", "several SKUs of one vendor want the same product"),
     "changed": Words("合并之后描述改变，现互相矛盾", "it says something else now than when the two were put together"),
 }
@@ -47,6 +48,9 @@ def field(name: str) -> Words:
     """A field that matching names, in words. "number after X" is the number that stands behind X."""
     if name in FIELDS:
         return FIELDS[name]
+    if name.startswith("letter after "):
+        word = name.removeprefix("letter after ")
+        return Words(f"“{word}”之后的字母", f"letter after “{word}”")
     kind, _, word = name.partition(" after ")
     if word:
         return Words(f"“{word}”之后的数字", f"{kind} after “{word}”")

@@ -202,6 +202,8 @@ def _answer(listing: str, found: dict[str, Judgement]) -> Proposal:
     score = float(odds[0] / (1 + odds.sum())) if judged.strength > IMPOSSIBLE else 0.0
     if len(ordered) > 1 and strengths[0] - strengths[1] < _CLOSE and strengths[0] > 0:
         judged = replace(judged, doubts=[*judged.doubts, "rival"])
+    if judged.thin:
+        judged = replace(judged, doubts=[*judged.doubts, "thin"])
     decision = decide(score, judged)
     return Proposal(
         listing, product if decision != "new" else None, score, decision, product, tuple(judged.agreeing),

@@ -41,6 +41,9 @@ _MAKERS_APART = -9.0  # so do the brands that both give, or nothing else differs
 _SAME_GTIN = 20.0
 _SAME_NUMBER = 12.0
 _OTHER_NUMBER = -3.0
+_NAMING = 0.5  # a code this rare, in rarest words, names a thing
+_FEW = 3  # words that two titles share, below which they say little ("paper towels")
+_SAYING = 1.5  # and what these must weigh together, in rarest words
 _DOUBTED = ("count", "condition", "licence")  # said by one side alone: a person looks before two become one
 
 
@@ -53,6 +56,7 @@ class Judgement:
     conflicts: list[Difference]
     doubts: list[str]
     alike: float = 0.0  # cosine of what both say, for pairs that a conflict keeps apart
+    thin: bool = False  # what they share could be said of many things
 
 
 def judge(
@@ -83,7 +87,12 @@ def judge(
     strength = _words(found, cosine, rarest) + _numbers(a, b, found, agreeing)
     if found.only_makers or (found.brands_apart and a.brand and b.brand):
         strength += _MAKERS_APART
-    return _priced(a, b, Judgement(strength, agreeing, conflicts, doubts, cosine))
+    thin = (
+        found.code < _NAMING * rarest
+        and (found.shared < _FEW or found.shared_weight < _SAYING * rarest)
+        and not any(d.field == "mpn" for d in agreeing)
+    )
+    return _priced(a, b, Judgement(strength, agreeing, conflicts, doubts, cosine, thin))
 
 
 def _other_category(one: str, other: str, shared: frozenset[str]) -> bool:

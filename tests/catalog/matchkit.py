@@ -30,9 +30,7 @@ async def bring(vendor: str, *rows: tuple[str, str] | dict[str, Any]) -> None:
 
 async def land(vendor: str, *rows: tuple[str, str] | dict[str, Any]) -> None:
     """A vendor brings listings."""
-    known = await fetch(
-        "SELECT c.id FROM connections c JOIN vendors v ON v.id = c.vendor_id WHERE v.name = $1", vendor
-    )
+    known = await fetch("SELECT c.id FROM connections c JOIN vendors v ON v.id = c.vendor_id WHERE v.name = $1", vendor)
     connection_id = known[0]["id"] if known else await connection(vendor)
     given = [row(each[0], title=each[1]) if isinstance(each, tuple) else row(**each) for each in rows]
     async with uow() as tx:
