@@ -21,7 +21,7 @@ from typing import Any
 import structlog
 
 from catalog import matching, regrouping, search
-from catalog.blocking import queries
+from catalog.blocking import words as words_of
 from catalog.contracts import ListingsChanged
 from catalog.matching import Index, Offer, Proposal, Weights
 from catalog.regrouping import MATCHER, NO_REASONS, Refused, Wanted, matching_words
@@ -90,6 +90,7 @@ async def _match(claimed: Sequence[Any]) -> dict[int, bytes | None]:
     known = {row["listing_id"]: row["words"] for row in claimed}
     async with uow(HUB) as tx:
         await regrouping.mend_stragglers(tx, sorted(known))
+        await pairs.tidy_words(tx)
         said = {row["id"]: row for row in await pairs.listings_by_id(tx, known)}
     words: dict[int, bytes | None] = dict.fromkeys(known)
     words |= {listing_id: matching_words(row) for listing_id, row in said.items()}
@@ -116,9 +117,9 @@ def _speaks_for(product: Any, known: Mapping[int, Any]) -> bool:
 
 async def _compare(subjects: Sequence[Any], knowledge: _Knowledge) -> None:
     statistics = await search.statistics()
-    asked = [(row["id"], row["mode"], query, weight) for row in subjects for query, weight in queries(row, statistics)]
+    asked = [(row["id"], row["mode"], *word) for row in subjects for word in words_of(row, statistics)]
     found: dict[int, set[int]] = {}
-    for product_id, candidate in await pairs.products_by_words(asked) if asked else []:
+    for product_id, candidate in await pairs.products_by_words(asked, max(statistics.rows, 1000.0)):
         found.setdefault(product_id, set()).add(candidate)
     others = {row["id"]: row for row in await pairs.products_as_offered({c for cs in found.values() for c in cs})}
     mine = {row["id"]: row for row in subjects}

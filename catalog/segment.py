@@ -14,7 +14,7 @@ from typing import NamedTuple
 import rjieba
 
 MAX_QUERY_WORDS = 16
-_STOP = frozenset(("the", "a", "an", "of", "for", "and", "with", "in", "on", "to", "的", "了", "和", "与", "及", "之"))
+STOP = frozenset(("the", "a", "an", "of", "for", "and", "with", "in", "on", "to", "的", "了", "和", "与", "及", "之"))
 _CJK = "\u3400-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af\U00020000-\U0003ffff"
 _RUNS = re.compile(f"[{_CJK}]+")
 _LATIN = re.compile(rf"[^\W_{_CJK}]+(?:[-'&+][^\W_{_CJK}]+)*")
@@ -141,7 +141,7 @@ def query_tokens(q: str) -> list[str]:
         word = match.group()
         found.append((match.start(), _singular(word) if word.isalnum() else word))
     words = list(dict.fromkeys(word for _, word in sorted(found)))
-    kept = [word for word in words if word not in _STOP]
+    kept = [word for word in words if word not in STOP]
     return (kept or words)[:MAX_QUERY_WORDS]
 
 

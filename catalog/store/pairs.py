@@ -13,7 +13,8 @@ from catalog.store.literals import integers
 from hub.kernel.db import Tx, read
 
 HITS = 400  # products that one word may bring up; of a commoner word the rest is not looked at
-CANDIDATES = 14  # of a product
+WEIGHED = 200  # products that come up for one, of which those that share most are weighed word by word
+CANDIDATES = 16  # of a product that are compared
 
 
 async def queue_listings(tx: Tx, listing_ids: Sequence[int]) -> None:
@@ -123,24 +124,47 @@ async def sample_of_products(count: int) -> list[asyncpg.Record]:
     )
 
 
-async def products_by_words(asked: Sequence[tuple[int, str, str, float]]) -> list[asyncpg.Record]:
-    """(product, candidate) for each of (product, its mode, a query, what the query weighs): the goods on sale that
-    share most with it, CANDIDATES at most."""
-    products, modes, queries, weights = zip(*asked, strict=True) if asked else ((), (), (), ())
+async def tidy_words(tx: Tx) -> None:
+    """Sort what pulls have just written into the index of words: until then every look-up reads through all of it,
+    which takes ten times longer than the rest. (Autovacuum does the same, some time later.)"""
+    await tx.fetchval("SELECT gin_clean_pending_list('ix_catalog_products_search')")
+
+
+async def products_by_words(asked: Sequence[tuple[int, str, str, float, bool]], total: float) -> list[asyncpg.Record]:
+    """(product, candidate) for each of (product, its mode, a query, what it weighs, whether it is looked up): the goods
+    on sale that share most with the product, CANDIDATES at most. A word that turns out to be commoner than its weight
+    says weighs less; `total` is the number of products."""
+    products, modes, queries, weights, looked_up = zip(*asked, strict=True) if asked else ((), (), (), (), ())
     return await read(
         f"""
-        WITH hits AS (
-          SELECT k.product, c.id, sum(k.weight) AS weight
-          FROM unnest($1::bigint[], $2::text[], $3::text[], $4::float4[]) AS k(product, mode, query, weight)
-          CROSS JOIN LATERAL (
-            SELECT p.id FROM catalog_products p WHERE p.search @@ k.query::tsquery AND p.listed AND p.kind = 'goods'
+        WITH asked AS MATERIALIZED (
+          SELECT product, mode, query::tsquery AS query, weight, looked_up, row_number() OVER () AS n
+          FROM unnest($1::bigint[], $2::text[], $3::text[], $4::float8[], $5::boolean[])
+            AS k(product, mode, query, weight, looked_up)),
+        found AS MATERIALIZED (
+          SELECT k.product, k.n, c.id FROM asked k CROSS JOIN LATERAL (
+            SELECT p.id FROM catalog_products p WHERE p.search @@ k.query AND p.listed AND p.kind = 'goods'
               AND p.mode = k.mode AND p.id <> k.product LIMIT {HITS}) c
-          GROUP BY 1, 2)
+          WHERE k.looked_up),
+        said AS MATERIALIZED (SELECT n, ln(($6 + 1) / (count(*) + 1)) AS weight FROM found GROUP BY 1),
+        weighed AS MATERIALIZED (
+          SELECT a.product, a.query, least(a.weight, s.weight) AS weight
+          FROM asked a LEFT JOIN said s ON s.n = a.n WHERE a.weight > 0),
+        hits AS MATERIALIZED (
+          SELECT product, id FROM (
+            SELECT f.product, f.id,
+              row_number() OVER (PARTITION BY f.product ORDER BY sum(s.weight) DESC, f.id) AS rank
+            FROM found f JOIN said s ON s.n = f.n GROUP BY 1, 2) x
+          WHERE rank <= {WEIGHED})
         SELECT product, id FROM (
-          SELECT product, id, row_number() OVER (PARTITION BY product ORDER BY weight DESC, id) AS rank FROM hits) r
+          SELECT h.product, h.id,
+            row_number() OVER (PARTITION BY h.product ORDER BY sum(w.weight) DESC NULLS LAST, h.id) AS rank
+          FROM hits h JOIN catalog_products p ON p.id = h.id
+          LEFT JOIN weighed w ON w.product = h.product AND p.search @@ w.query
+          GROUP BY h.product, h.id) r
         WHERE rank <= {CANDIDATES}
         """,  # noqa: S608 - constants
-        list(products), list(modes), list(queries), list(weights),
+        list(products), list(modes), list(queries), list(weights), list(looked_up), total,
     )  # fmt: skip
 
 
