@@ -1,4 +1,4 @@
-"""The step after ingest, as workers run it: 4,000 listings of fifty vendors, without a GTIN, held against a catalogue
+"""The step after ingest, as workers run it: 2,000 listings of fifty vendors, without a GTIN, held against a catalogue
 of 200,000 products in PostgreSQL. A third of them are siblings that the catalogue does not have. Two workers take turns
 at the queue, each in a process of its own; what they find is compared with what is true."""
 
@@ -32,7 +32,7 @@ from hub.kernel import db, events
 from hub.kernel.settings import reset_settings, settings
 
 PRODUCTS = int(os.environ.get("BENCH_MATCHING_PRODUCTS", "200000"))
-ASKED = 4_000
+ASKED = 2_000
 WORKERS = 2
 CONFIG = {"file": "none.csv", "map": {"vendor_sku": "sku", "title": "title", "price": "price"}}  # nothing is pulled
 

@@ -34,7 +34,7 @@ def words(product: Any, statistics: Statistics) -> list[Word]:
     """What to ask for the like of `product`, which has lexemes, title and title_en."""
     total = max(statistics.rows, 1000.0)
     said = [lexeme for lexeme in product["lexemes"][: 4 * LONGEST] if lexeme not in STOP]
-    hits = {lexeme: _hits(lexeme, statistics, total) for lexeme in said}
+    hits = {lexeme: _hits(lexeme, statistics) for lexeme in said}
     ordered = sorted(hits, key=lambda lexeme: (hits[lexeme], lexeme))[:LONGEST]
     alone = [lexeme for lexeme in ordered if hits[lexeme] <= TOO_MANY][:WORDS]
     twice = {way for lexeme in said if "-" in lexeme for way in (lexeme, lexeme.replace("-", ""))}  # its parts weigh
@@ -64,8 +64,8 @@ def words(product: Any, statistics: Statistics) -> list[Word]:
     return found
 
 
-def _hits(lexeme: str, statistics: Statistics, total: float) -> float:
-    return statistics.lexeme(lexeme, False) * total if statistics.known else 0.0
+def _hits(lexeme: str, statistics: Statistics) -> float:
+    return statistics.lexeme(lexeme, False) * statistics.rows if statistics.known else 0.0
 
 
 def _codes(product: Any) -> list[tuple[str, str, str]]:

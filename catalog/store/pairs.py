@@ -13,8 +13,9 @@ from catalog.store.literals import integers
 from hub.kernel.db import Tx, read
 
 HITS = 400  # products that one word may bring up; of a commoner word the rest is not looked at
-WEIGHED = 200  # products that come up for one, of which those that share most are weighed word by word
-CANDIDATES = 16  # of a product that are compared
+WEIGHED = 120  # of them those that share most with the product are weighed word by word
+BEST = 4  # candidates of a product
+OF_EACH = 4  # and of each word, so that a few words that many vendors advertise with leave room for those that name
 
 
 async def queue_listings(tx: Tx, listing_ids: Sequence[int]) -> None:
@@ -132,8 +133,8 @@ async def tidy_words(tx: Tx) -> None:
 
 async def products_by_words(asked: Sequence[tuple[int, str, str, float, bool]], total: float) -> list[asyncpg.Record]:
     """(product, candidate) for each of (product, its mode, a query, what it weighs, whether it is looked up): the goods
-    on sale that share most with the product, CANDIDATES at most. A word that turns out to be commoner than its weight
-    says weighs less; `total` is the number of products."""
+    on sale that share most with the product, and those of each word that do. A word that turns out to be commoner than
+    its weight says weighs less; `total` is the number of products."""
     products, modes, queries, weights, looked_up = zip(*asked, strict=True) if asked else ((), (), (), (), ())
     return await read(
         f"""
@@ -150,19 +151,25 @@ async def products_by_words(asked: Sequence[tuple[int, str, str, float, bool]], 
         weighed AS MATERIALIZED (
           SELECT a.product, a.query, least(a.weight, s.weight) AS weight
           FROM asked a LEFT JOIN said s ON s.n = a.n WHERE a.weight > 0),
+        rough AS MATERIALIZED (
+          SELECT f.product, f.id, sum(s.weight) AS weight FROM found f JOIN said s ON s.n = f.n GROUP BY 1, 2),
         hits AS MATERIALIZED (
-          SELECT product, id FROM (
-            SELECT f.product, f.id,
-              row_number() OVER (PARTITION BY f.product ORDER BY sum(s.weight) DESC, f.id) AS rank
-            FROM found f JOIN said s ON s.n = f.n GROUP BY 1, 2) x
-          WHERE rank <= {WEIGHED})
-        SELECT product, id FROM (
-          SELECT h.product, h.id,
-            row_number() OVER (PARTITION BY h.product ORDER BY sum(w.weight) DESC NULLS LAST, h.id) AS rank
+          SELECT DISTINCT product, id FROM (
+            SELECT f.product, f.id, row_number() OVER (PARTITION BY f.n ORDER BY r.weight DESC, f.id) AS rank
+            FROM found f JOIN rough r ON r.product = f.product AND r.id = f.id) x
+          WHERE rank <= {WEIGHED}),
+        scored AS MATERIALIZED (
+          SELECT h.product, h.id, coalesce(sum(w.weight), 0) AS weight
           FROM hits h JOIN catalog_products p ON p.id = h.id
-          LEFT JOIN weighed w ON w.product = h.product AND p.search @@ w.query
-          GROUP BY h.product, h.id) r
-        WHERE rank <= {CANDIDATES}
+          LEFT JOIN weighed w ON w.product = h.product AND p.search @@ w.query GROUP BY 1, 2)
+        SELECT product, id FROM (
+          SELECT product, id, row_number() OVER (PARTITION BY product ORDER BY weight DESC, id) AS rank FROM scored) x
+        WHERE rank <= {BEST}
+        UNION
+        SELECT product, id FROM (
+          SELECT f.product, f.id, row_number() OVER (PARTITION BY f.n ORDER BY s.weight DESC, f.id) AS rank
+          FROM found f JOIN scored s ON s.product = f.product AND s.id = f.id) x
+        WHERE rank <= {OF_EACH}
         """,  # noqa: S608 - constants
         list(products), list(modes), list(queries), list(weights), list(looked_up), total,
     )  # fmt: skip
