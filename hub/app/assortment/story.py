@@ -16,11 +16,11 @@ SCARCE = BOUNDARY_PASS  # the last ten of it, and thirty people
 BOUNDARY_BREACH = gtin13(3604, 0, 0, 0)  # earbuds: dearer by exactly 5.01 %
 CONTENDED = gtin13(1101, 0, 0, 1)  # masks, box of 50: sold by three vendors, ordered by everybody
 
-# A corner shop that writes no barcodes: its SKU, its words, its price, the GTIN of the thing that it looks like, whether
-# it is that thing. What is not, says so itself: another count, another size.
+# A corner shop that writes no barcodes: its SKU, its words, its price, the GTIN of the thing that it looks like,
+# whether it is that thing. What is not, says so itself: another count, another size.
 CORNER = "街角便利"
 CORNER_SHELF: tuple[tuple[str, str, str, str, bool], ...] = (
-    ("JJ-1", "山泉里矿泉水 天然 24瓶×550毫升 整箱", "41.00", gtin13(2101, 0, 0, 1), True),
+    ("JJ-1", "山泉里矿泉水 天然 550毫升×24瓶 整箱", "41.00", gtin13(2101, 0, 0, 1), True),
     ("JJ-2", "朝露 牛奶洗手液 500ml*6瓶", "69.00", gtin13(2909, 0, 1, 0), False),
     ("JJ-3", "溪谷牧 全脂鲜牛奶 750ml/瓶", "14.50", gtin13(2203, 0, 0, 0), False),
 )
