@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from catalog.queryplan import Statistics
 from catalog.segment import STOP
 
-WORDS = 8  # of a product that are looked up
-TOO_MANY = 150  # products that share a word, from which it is not looked up alone
+WORDS = 9  # of a product that are looked up
+TOO_MANY = 400  # products that share a word, from which it is not looked up alone
 ENOUGH = 4  # words looked up, from which no pairs are needed
 PAIRED = 5  # words of which pairs are made
 COMPANY = 4.0  # words of one title keep company: so many times more products have both than chance would have

@@ -12,8 +12,8 @@ import asyncpg
 from catalog.store.literals import integers
 from hub.kernel.db import Tx, read
 
-HITS = 150  # products that one word may bring up; of a commoner word the rest is not looked at
-WEIGHED = 60  # of them those that share most with the product are weighed word by word
+HITS = 400  # products that one word may bring up; of a commoner word the rest is not looked at
+WEIGHED = 120  # of them those that share most with the product are weighed word by word
 BEST = 4  # candidates of a product
 OF_EACH = 4  # and of each word, so that a few words that many vendors advertise with leave room for those that name
 
