@@ -93,7 +93,7 @@ async def act_match(stage: Scene, played: Played) -> None:
         for sku, title, price, _gtin, _same in story.CORNER_SHELF
     ]
     await corner.post("/v1/vendor/listings", {"listings": shelf})
-    await until(lambda: _all_compared(stage), "the comparison of new listings with the catalogue", timeout_s=120)
+    await until(lambda: _all_compared(stage), "the comparison of new listings with the catalogue", timeout_s=300)
     vendor = f"vnd_{made['id']}"
     pairs = []
     for status in ("matched", "refused", "open"):
