@@ -6,8 +6,9 @@ from catalog.changes import note
 from catalog.figures import live_listings, shelf_totals, size
 from catalog.ingest import on_connection_turned, on_payload, put_connection, sync
 from catalog.observing import land_observed
-from catalog.offers import offers_for, slots_for
+from catalog.offers import moved_products, offers_for, slots_for
 from catalog.prices import on_holds_changed, on_listings_changed, on_move_confirmed, on_references
+from catalog.recognising import match_due, on_listings_to_match
 from catalog.reindexing import needed as reindex_needed
 from catalog.reindexing import reindex
 from catalog.sampling import begin as begin_sampling
@@ -38,11 +39,14 @@ __all__ = [
     "drift",
     "land_observed",
     "live_listings",
+    "match_due",
+    "moved_products",
     "note",
     "offers_for",
     "on_connection_turned",
     "on_holds_changed",
     "on_listings_changed",
+    "on_listings_to_match",
     "on_move_confirmed",
     "on_payload",
     "on_references",

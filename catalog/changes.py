@@ -12,6 +12,7 @@ from typing import Any
 
 from catalog import store
 from catalog.contracts import ChangesPage
+from catalog.store import moves
 from hub.kernel.db import HUB, Tx, uow
 from hub.kernel.errors import Fault, Malformed
 from hub.kernel.types import public_id
@@ -31,7 +32,8 @@ async def changes_after(cursor: str | None, limit: int, views: Views) -> Changes
     """Up to `limit` changed products after `cursor` (None or empty: from the beginning), oldest change first.
 
     A product that changed several times within the page comes once. `views` gives the current view of those
-    that are listed; the others are deletes. Raises Malformed for a cursor that this feed did not issue."""
+    that are listed; the others are deletes, with where they went when they were merged. Raises Malformed for a
+    cursor that this feed did not issue."""
     seq, offset = _parse(cursor)
     async with uow(HUB) as tx:
         if await store.unsequenced_changes(tx):
@@ -52,11 +54,17 @@ async def changes_after(cursor: str | None, limit: int, views: Views) -> Changes
                     break
                 seq, offset = seq + 1, 0
         current = await views(tx, list(ids)) if ids else {}
+        gone = [product_id for product_id in ids if product_id not in current]
+        merged = await moves.redirects_from(tx, gone) if gone else {}
     items: list[dict[str, Any]] = []
     for product_id in ids:
         view = current.get(product_id)
         op: dict[str, Any] = {"op": "upsert" if view is not None else "delete", "id": public_id("prd", product_id)}
-        items.append({**op, "product": view} if view is not None else op)
+        if view is not None:
+            op["product"] = view
+        elif product_id in merged:
+            op["merged_into"] = public_id("prd", merged[product_id])
+        items.append(op)
     return ChangesPage(items=items, next=f"{seq}.{offset}")
 
 

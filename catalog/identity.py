@@ -23,6 +23,7 @@ class Known(NamedTuple):
     title: str
     gtin: str | None
     brand_model: str | None
+    by_hand: bool = False
 
 
 class Coming(NamedTuple):

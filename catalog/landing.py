@@ -109,8 +109,10 @@ async def _list(tx: Tx, connection: ConnectionView, prepared: Prepared) -> Liste
     if makers:
         await store.insert_staged_products(tx, connection.vendor_id)
     write = store.upsert_staged_listings if listed.ids else store.insert_staged_listings
-    for listing_id, sku, created in await write(tx, connection.id):
+    placed: dict[int, int] = {}
+    for listing_id, sku, product_id, created in await write(tx, connection.id):
         listed.ids[sku] = listing_id
+        placed[listing_id] = product_id
         listed.written.add(listing_id)
         if created:
             listed.created_skus.add(sku)
@@ -118,7 +120,7 @@ async def _list(tx: Tx, connection: ConnectionView, prepared: Prepared) -> Liste
     if missing:  # a push wrote the very same rows at this moment
         listed.ids.update(await store.listing_ids(tx, connection.id, missing))
     for k, (sku, before, product) in enumerate(zip(changed, prepared.befores, assignment.products, strict=True)):
-        listed.products[listed.ids[sku]] = product.id
+        listed.products[listed.ids[sku]] = placed.get(listed.ids[sku], product.id)
         if before is not None and before != product.id:
             listed.left.add(before)
         if before != product.id and k not in makers:

@@ -3,13 +3,14 @@ fresh, and whether the asking mall holds it back under its own parity policy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from catalog import stock, store
 from catalog.contracts import Offer, SlotOffer
 from catalog.stock import Shelf
+from catalog.store import moves
 from hub.kernel.db import Tx
 from hub.kernel.types import Level
 from pricing import api as pricing
@@ -30,6 +31,11 @@ async def offers_for(
     shelves = await stock.available(tx, ids)
     held = await pricing.held(tx, mall_id, ids)
     return [_offer(row, shelves.get(row["listing_id"], []), tx.now, held.get(row["listing_id"])) for row in rows]
+
+
+async def moved_products(tx: Tx, product_ids: Iterable[int]) -> dict[int, int]:
+    """old id -> the product that it went into, for those of these that did."""
+    return await moves.redirects_from(tx, product_ids)
 
 
 async def slots_for(tx: Tx, mall_id: int, slot_ids: Sequence[int]) -> list[SlotOffer]:

@@ -5,7 +5,7 @@ verdict is shown beside an offer; it never changes what is shown first."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 import pricing.api
-from catalog.store import shown
+from catalog.store import moves, shown
 from hub.kernel import clock
 from hub.kernel.db import Tx
 from hub.kernel.errors import NotFound
@@ -23,6 +23,7 @@ from pricing.contracts import Check
 KINDS = ("goods", "service", "experience")
 ASSORTMENT_TARGET = 500  # live, orderable SKUs of each kind
 _LEVELS = (Level.OUT, Level.LIMITED, Level.IN_STOCK)
+_UNLISTED = '"listed":false'  # in JSON a quote within a value would stand escaped
 _NOBODY: frozenset[int] = frozenset()
 
 
@@ -132,6 +133,13 @@ async def product_views(tx: Tx, ids: Sequence[int]) -> dict[int, dict[str, Any]]
 async def products_of_gtins(gtins: Sequence[str]) -> dict[str, int]:
     """GTIN-14 -> product id, for those that are known."""
     return await shown.ids_of_gtins(gtins)
+
+
+async def moved_to(texts: Mapping[int, str]) -> dict[int, int]:
+    """Of products as they are shown: id -> the product that it went into, for those that did. One that is on sale went
+    nowhere, so that this costs a read only for the others."""
+    gone = [number for number, text in texts.items() if _UNLISTED in text]
+    return await moves.moved_ids(gone) if gone else {}
 
 
 async def availability(listing_id: int, quantity: int, area: str | None, held: frozenset[int]) -> dict[str, Any]:

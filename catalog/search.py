@@ -58,7 +58,11 @@ def _filters(wish: Wish, args: _Args, *, walked: bool = False, aside: bool = Fal
     if terms:
         words = f"p.search @@ (SELECT {args.put(tsquery(terms), 'text')}::tsquery)"
         found.append(f"({words}) IS TRUE" if walked else words)
-    for column in ("gtin", "kind", "mode", "category", "brand", "city"):
+    if wish.gtin is not None:  # its product, or the one that this one went into
+        led = "catalog_products g LEFT JOIN catalog_redirects r ON r.old_id = g.id"
+        theirs = f"SELECT coalesce(r.new_id, g.id) FROM {led} WHERE g.gtin = {args.put(wish.gtin, 'text')}"  # noqa: S608
+        found.append(f"p.id = ANY(ARRAY({theirs}))")
+    for column in ("kind", "mode", "category", "brand", "city"):
         value = getattr(wish, column)
         if value is not None:
             found.append(f"p.{column} = {args.put(value, 'text')}")

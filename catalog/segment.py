@@ -16,7 +16,7 @@ from catalog.folding import plain
 
 RULES = 2  # raise it when the same title gives other words than before: `supplyhub reindex` then has work to do
 MAX_QUERY_WORDS = 16
-_STOP = frozenset(("the", "a", "an", "of", "for", "and", "with", "in", "on", "to", "的", "了", "和", "与", "及", "之"))
+STOP = frozenset(("the", "a", "an", "of", "for", "and", "with", "in", "on", "to", "的", "了", "和", "与", "及", "之"))
 CJK = "\u3400-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af\U00020000-\U0003ffff"
 _RUNS = re.compile(f"[{CJK}]+")
 _LATIN = re.compile(rf"[^\W_{CJK}]+(?:[-'&+][^\W_{CJK}]+)*")
@@ -147,7 +147,7 @@ def query_tokens(q: str) -> list[str]:
         word = match.group()
         found.append((match.start(), singular(word) if word.isalnum() and not word.endswith("ies") else word))
     words = list(dict.fromkeys(word for _, word in sorted(found)))
-    kept = [word for word in words if word not in _STOP]
+    kept = [word for word in words if word not in STOP]
     return (kept or words)[:MAX_QUERY_WORDS]
 
 

@@ -101,24 +101,33 @@ async def _stage(tx: Tx, connection: ConnectionView, prepared: Prepared, ready: 
     skus = list(latest)
     current: dict[str, int] = {}  # vendor_sku -> product id so far
     same: set[str] = set()
+    pinned: set[str] = set()  # a person chose their product
     decisions = prepared.identities = await _identities(tx, connection, latest, ready)
-    for sku, listing_id, product_id, mark, active in await store.known_listings(tx, connection.id, skus):
+    for sku, listing_id, product_id, mark, active, by_hand in await store.known_listings(tx, connection.id, skus):
         if sku in decisions.now:
             continue  # this SKU means another listing from here on
         listed.ids[sku] = listing_id
         listed.products[listing_id] = current[sku] = product_id
+        if by_hand:
+            pinned.add(sku)
         if mark == ready[sku].digest and active == latest[sku].active and listing_id not in decisions.adopted:
             same.add(sku)
     for sku, listing in decisions.now.items():
         if listing is not None:
             listed.ids[sku] = listing.id
             listed.products[listing.id] = current[sku] = listing.product_id
+            if listing.by_hand:
+                pinned.add(sku)
     changed = prepared.changed = [sku for sku in skus if sku not in same] if same else skus
     if not changed:
         return
     prepared.befores = [current.get(sku) for sku in changed]
     staged = [ready[sku] for sku in changed]
-    assignment = prepared.assignment = await _match(tx, staged, prepared.befores)
+    keys = [
+        matching.Keys(made.gtin, made.brand_model, product_id, sku, sku in pinned)
+        for sku, made, product_id in zip(changed, staged, prepared.befores, strict=True)
+    ]
+    assignment = prepared.assignment = await _match(tx, connection, keys)
     makers = set(assignment.makers)
     await store.stage(
         tx,
@@ -141,7 +150,9 @@ async def _identities(
     if all(row[4] is not None and latest.get(row[1]) and latest[row[1]].external_id == row[4] for row in known):
         return identity.Decisions()  # nothing moved: what nearly every batch finds
     listings = [
-        identity.Known(row[0], row[1], row[2], row[3], row[4], row[5], row[6], matching.brand_model_key(row[7], row[8]))
+        identity.Known(
+            row[0], row[1], row[2], row[3], row[4], row[5], row[6], matching.brand_model_key(row[7], row[8]), row[9]
+        )
         for row in known
     ]
     coming = [
@@ -151,16 +162,20 @@ async def _identities(
     return identity.decide(coming, listings)
 
 
-async def _match(tx: Tx, rows: Sequence[Ready], current: Sequence[int | None]) -> matching.Assignment:
-    keys = [matching.Keys(row.gtin, row.brand_model, product_id) for row, product_id in zip(rows, current, strict=True)]
+async def _match(tx: Tx, connection: ConnectionView, keys: Sequence[matching.Keys]) -> matching.Assignment:
     gtins = {k.gtin for k in keys if k.gtin is not None}
     brand_models = {k.brand_model for k in keys if k.brand_model is not None}
     products = {k.current for k in keys if k.current is not None}
     found: list[matching.Product] = []
     if gtins or brand_models or products:
         found = [matching.Product(*row) for row in await store.find_products(tx, gtins, brand_models, products)]
+    places: dict[int, set[str]] = {}
+    named = {p.id for p in found if p.brand_model in brand_models or p.old_brand_model in brand_models}
+    if named:
+        for product_id, sku in await store.places_of_vendor(tx, connection.id, named):
+            places.setdefault(product_id, set()).add(sku)
     provisional = itertools.count(-1, -1)
-    assignment = matching.assign(keys, found, lambda: next(provisional))
+    assignment = matching.assign(keys, found, lambda: next(provisional), places)
     makers = [assignment.products[i] for i in assignment.makers]
     if makers:
         for product, number in zip(makers, await store.product_numbers(tx, len(makers)), strict=True):

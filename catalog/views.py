@@ -212,10 +212,12 @@ class LookupIn(Input):
 
 
 class LookupView(View):
-    """Products in the order asked for; `missing` holds the ids or GTIN-14s that nobody knows."""
+    """Products in the order asked for; `missing` holds the ids or GTIN-14s that nobody knows, `merged` the ids that
+    went into another product, which is answered instead."""
 
     items: list[ProductView]
     missing: list[str]
+    merged: dict[str, str] = Field(default_factory=dict)
     as_of: datetime
 
 
@@ -249,9 +251,12 @@ class ChangesQuery(Input):
 
 
 class Change(View):
+    """`merged_into` of a delete: the product under which its offers go on."""
+
     op: Literal["upsert", "delete"]
     id: str
     product: ProductView | None = None
+    merged_into: str | None = None
 
 
 class ChangesView(View):

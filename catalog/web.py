@@ -44,8 +44,8 @@ from catalog.views import (
 from catalog.wish import Order, Wish
 from hub.kernel import clock
 from hub.kernel.errors import Fault, NotFound, Rejected
-from hub.kernel.types import gtin14, parse_int_id
-from hub.kernel.web import Call, Routes
+from hub.kernel.types import gtin14, parse_int_id, public_id
+from hub.kernel.web import Answer, Call, Routes
 
 routes = Routes("catalogue")
 READERS = ("mall", "staff")
@@ -195,15 +195,30 @@ async def lookup(call: Call[LookupIn, None]) -> bytes:
         known = await reading.products_of_gtins(gtins)
         wanted = {gtin: known.get(gtin) for gtin in gtins}
     numbers = list(dict.fromkeys(number for number in wanted.values() if number is not None))
-    texts = await reading.product_texts(numbers, await _held(call))
+    held = await _held(call)
+    texts = await reading.product_texts(numbers, held)
     missing = [text for text, number in wanted.items() if number is None or number not in texts]
+    moved = await reading.moved_to(texts)
+    if moved:
+        texts |= await reading.product_texts(sorted(set(moved.values()) - texts.keys()), held)
+        numbers = list(dict.fromkeys(moved.get(number, number) for number in numbers))
     items = ",".join(texts[number] for number in numbers if number in texts)
-    return f'{{"items":[{items}],"missing":{orjson.dumps(missing).decode()},"as_of":"{now.isoformat()}"}}'.encode()
+    merged = {public_id("prd", old): public_id("prd", new) for old, new in moved.items()}
+    rest = f'"missing":{orjson.dumps(missing).decode()},"merged":{orjson.dumps(merged).decode()}'
+    return f'{{"items":[{items}],{rest},"as_of":"{now.isoformat()}"}}'.encode()
 
 
 @routes.get("/products/{id}", scope=READERS, summary="One product with its offers", answer=ProductView)
-async def product(call: Call[None, None]) -> bytes:
-    return await reading.product(_path_id("prd", call.path["id"]), await _held(call))
+async def product(call: Call[None, None]) -> bytes | Answer:
+    """The id of a product that went into another answers 307 with the Location of that one, and `merged_into`."""
+    number = _path_id("prd", call.path["id"])
+    found = await reading.product(number, await _held(call))
+    moved = await reading.moved_to({number: found.decode()}) if b'"listed":false' in found else {}
+    if not moved:
+        return found
+    now = public_id("prd", moved[number])
+    there = {"id": public_id("prd", number), "merged_into": now}
+    return Answer(there, status=307, headers={"Location": f"/v1/products/{now}"})
 
 
 @routes.get(

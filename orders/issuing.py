@@ -9,6 +9,7 @@ import base64
 import os
 import uuid
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from catalog import api as catalog
@@ -148,13 +149,24 @@ async def _move_to_next_offers(tx: Tx, book: Book, lines: Sequence[Line]) -> lis
         )
         for line in free.values()
     ]
-    offers = await catalog.offers_for(
-        tx, book.order.mall_id, sorted({w.product_id for w in wishes if w.product_id}), []
-    )
+    wishes, offers = await offers_of(tx, book.order.mall_id, wishes)
     choices, _misses = await reserve_best(tx, wishes, offers)
     for choice, hold_id in choices:
         point_at(free[choice.wish.line_no], choice.offer, hold_id)
     return [free[choice.wish.line_no] for choice, _hold in choices]
+
+
+async def offers_of(tx: Tx, mall_id: int, wishes: Sequence[Wish]) -> tuple[list[Wish], list[Offer]]:
+    """The offers that wishes may be met with. A wish for a product that went into another one wishes for that."""
+    products = {w.product_id for w in wishes if w.product_id}
+    listings = sorted({w.listing_id for w in wishes if w.listing_id is not None})
+    offers = await catalog.offers_for(tx, mall_id, sorted(products), listings)
+    if unseen := products - {offer.product_id for offer in offers}:
+        moved = await catalog.moved_products(tx, unseen)
+        if moved:
+            offers += await catalog.offers_for(tx, mall_id, sorted(set(moved.values())))
+            wishes = [replace(w, product_id=moved.get(w.product_id or 0, w.product_id)) for w in wishes]
+    return list(wishes), offers
 
 
 async def reserve_best(

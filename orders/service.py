@@ -104,12 +104,7 @@ async def _choose(tx: Tx, mall_id: int, asked: OrderIn) -> list[Line]:
     if slots:
         made += await _choose_slots(tx, mall_id, slots)
     if wishes:
-        offers = await catalog.offers_for(
-            tx,
-            mall_id,
-            sorted({w.product_id for w in wishes if w.product_id is not None}),
-            sorted({w.listing_id for w in wishes if w.listing_id is not None}),
-        )
+        wishes, offers = await issuing.offers_of(tx, mall_id, wishes)
         choices, misses = await issuing.reserve_best(tx, wishes, offers, all_or_none=True)
         if misses:
             raise refusal(misses)

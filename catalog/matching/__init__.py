@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from catalog.matching.clustering import cluster
 from catalog.matching.evidence import Difference
+from catalog.matching.features import Weights, raw
 from catalog.matching.index import Index, Proposal
 from catalog.matching.keys import (
     SEPARATOR,
@@ -15,11 +16,12 @@ from catalog.matching.keys import (
     assign,
     brand_model_key,
     conflict,
+    fingerprint,
     normal,
     recognise,
 )
 from catalog.matching.pairing import Pair, match_tables
-from catalog.matching.reading import Offer
+from catalog.matching.reading import Offer, read_all
 
 __all__ = [
     "SEPARATOR",
@@ -31,11 +33,15 @@ __all__ = [
     "Pair",
     "Product",
     "Proposal",
+    "Weights",
     "assign",
     "brand_model_key",
     "cluster",
     "conflict",
+    "fingerprint",
     "match_tables",
     "normal",
+    "raw",
+    "read_all",
     "recognise",
 ]

@@ -17,20 +17,27 @@ from catalog.matching.words import meet, nearness
 
 _QUALIFIERS = frozenset(("professional", "max", "mini", "plus", "ultra", "lite", "deluxe", "premium", "platinum"))
 _LITTLE = 1.2  # of the rarest word
+_WHOLE = 0.9  # a word that was met but for a slip
 _STEM = 0.7  # what a code is worth that both have but for its end
 
 
-def compare(a: Reading, b: Reading, weights_a: Sequence[float], weights_b: Sequence[float]) -> Comparison:
-    """The weights are those of each title's words."""
+def compare(
+    a: Reading, b: Reading, weights_a: Sequence[float], weights_b: Sequence[float], *, to_the_end: bool = False
+) -> Comparison:
+    """The weights are those of each title's words. Where facts contradict each other, words are not looked at any more,
+    unless the comparison goes `to_the_end` (to measure what refusing is worth)."""
     found = Comparison()
     compare_facts(found, a, b)
-    if found.conflicts:
+    if found.conflicts and not to_the_end:
         return found  # near twins end here, which is most of what is compared
     met_a, met_b = meet(a.words, b.words)
     _codes(found, a, b, weights_a, weights_b, met_a, met_b)
     found.left, found.left_said, found.left_over = _share(a.words, weights_a, met_a, b)
     found.right, found.right_said, found.right_over = _share(b.words, weights_b, met_b, a)
+    found.shared = sum(share >= _WHOLE for share in met_a)
+    found.shared_weight = sum(w for w, share in zip(weights_a, met_a, strict=True) if share >= _WHOLE)
     _numbers(found, a, b, met_a, met_b)
+    _letters(found, a, b, met_a, met_b)
     _qualified(found, a, b, met_a)
     _qualified(found, b, a, met_b)
     if "accessory" in found.one_sided:
@@ -164,6 +171,25 @@ def _numbers(found: Comparison, a: Reading, b: Reading, met_a: Sequence[float], 
             if slot and not _same_major(a.words[i], b.words[j]):
                 found.conflicts.append(Difference(slot, a.words[i], b.words[j]))
                 return
+
+
+def _letters(found: Comparison, a: Reading, b: Reading, met_a: Sequence[float], met_b: Sequence[float]) -> None:
+    """ "Vitamin A" is not "vitamin B", nor "size S" "size M": letters that stand behind the same word."""
+    left, right = _marks(a, met_a), _marks(b, met_b)
+    for before in left.keys() & right.keys():
+        if left[before] != right[before]:
+            found.conflicts.append(Difference(f"letter after {before}", left[before], right[before]))
+            return
+
+
+def _marks(reading: Reading, met: Sequence[float]) -> dict[str, str]:
+    """Letters that stand by themselves and were not met, by the word before them."""
+    words = reading.words
+    return {
+        words[k - 1]: word
+        for k, word in enumerate(words)
+        if k and len(word) == 1 and word.isascii() and word.isalpha() and met[k] < 0.5 and len(words[k - 1]) > 1
+    }
 
 
 def _bare(reading: Reading, met: Sequence[float], other: Sequence[Amount]) -> list[int]:

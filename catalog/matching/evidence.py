@@ -24,6 +24,8 @@ class Comparison:
     left_said: float = 0.0
     right_said: float = 0.0
     code: float = 0.0  # weight of the rarest code that both have
+    shared: int = 0  # words of the left title that the right one has
+    shared_weight: float = 0.0
     agreeing: list[Difference] = field(default_factory=list)
     conflicts: list[Difference] = field(default_factory=list)  # each refuses
     one_sided: list[str] = field(default_factory=list)  # what only one says

@@ -38,6 +38,7 @@ class Proposal:
     agreeing: tuple[Difference, ...] = ()
     conflicts: tuple[Difference, ...] = ()
     doubts: tuple[str, ...] = ()
+    alike: float = 0.0  # cosine with `nearest`: high beside conflicts, it is a false friend
 
 
 class _Segment:
@@ -58,11 +59,17 @@ class _Segment:
 
 
 class Index:
-    """Products by what they say. Takes 250 MB for 100,000 products of two titles each, and 13 s to build."""
+    """Products by what they say. Takes 250 MB for 100,000 products of two titles each, and 13 s to build. With
+    `weights` the products are a part of more, which knows how rare words are. `categories` are those of a taxonomy that
+    several vendors use: two of them contradict each other."""
 
-    def __init__(self, products: Iterable[Offer] = ()) -> None:
+    def __init__(
+        self, products: Iterable[Offer] = (), weights: Weights | None = None, categories: frozenset[str] = frozenset()
+    ) -> None:
         self._recent: dict[str, list[Reading]] = {}
         self._stale: _Segment | None = None
+        self._given = weights
+        self._categories = categories
         self._build([reading for product in products for reading in read_all(product)])
 
     def __len__(self) -> int:
@@ -89,9 +96,10 @@ class Index:
             if self._recent.pop(product, None) is not None:
                 self._stale = None
 
-    def propose(self, listings: Sequence[Offer]) -> list[Proposal]:
+    def propose(self, listings: Sequence[Offer], apart: frozenset[tuple[str, str]] = frozenset()) -> list[Proposal]:
         """One answer for each listing, in order. Two listings of one vendor never get one product as a match, nor one
-        that the vendor is on already, unless they carry its GTIN."""
+        that the vendor is on already, unless they carry its GTIN. Nothing is proposed to itself, nor a listing to a
+        product from which it was told `apart` (listing id, product id)."""
         if not listings:
             return []
         faces: list[Reading] = []
@@ -106,13 +114,16 @@ class Index:
         for segment in self._segments():
             for row, at, value in self._candidates(segment, faces, features):
                 product = segment.readings[at]
-                if product is None:
+                if product is None or product.id == faces[row].id or (faces[row].id, product.id) in apart:
                     continue
-                judged = judge(faces[row], product, words[row], segment.weights_of(at), value, self._weights.rarest)
+                judged = judge(
+                    faces[row], product, words[row], segment.weights_of(at), value, self._weights.rarest,
+                    self._categories,
+                )  # fmt: skip
                 if self._taken(faces[row], product, judged):
                     continue
                 known = best[owner[row]].get(product.id)
-                if known is None or judged.strength > known.strength:
+                if known is None or (judged.strength, judged.alike) > (known.strength, known.alike):
                     best[owner[row]][product.id] = judged
         return _once_a_vendor(listings, [_answer(o.id, found) for o, found in zip(listings, best, strict=True)], best)
 
@@ -123,7 +134,7 @@ class Index:
 
     def _build(self, readings: list[Reading]) -> None:
         features = raw(readings)
-        self._weights = Weights([features])
+        self._weights = Weights([features]) if self._given is None else self._given.with_more(features)
         self._main = _Segment(readings, features, self._weights)
         self._recent = {}
         self._stale = None
@@ -184,17 +195,19 @@ def _answer(listing: str, found: dict[str, Judgement]) -> Proposal:
     """The likeliest product, weighed against the others that it could be and against being new."""
     if not found:
         return Proposal(listing, None, 0.0, "new")
-    ordered = sorted(found.items(), key=lambda item: (-item[1].strength, item[0]))
+    ordered = sorted(found.items(), key=lambda item: (-item[1].strength, -item[1].alike, item[0]))
     product, judged = ordered[0]
     strengths = np.clip([j.strength + OPEN for _, j in ordered], -30, 30)
     odds = np.exp(strengths)
     score = float(odds[0] / (1 + odds.sum())) if judged.strength > IMPOSSIBLE else 0.0
     if len(ordered) > 1 and strengths[0] - strengths[1] < _CLOSE and strengths[0] > 0:
         judged = replace(judged, doubts=[*judged.doubts, "rival"])
+    if judged.thin:
+        judged = replace(judged, doubts=[*judged.doubts, "thin"])
     decision = decide(score, judged)
     return Proposal(
         listing, product if decision != "new" else None, score, decision, product, tuple(judged.agreeing),
-        tuple(judged.conflicts), tuple(judged.doubts),
+        tuple(judged.conflicts), tuple(judged.doubts), judged.alike,
     )  # fmt: skip
 
 
@@ -215,7 +228,5 @@ def _once_a_vendor(
         for k in members:
             if k not in kept:
                 p = proposals[k]
-                proposals[k] = Proposal(
-                    p.listing, p.product, p.score, "review", p.nearest, p.agreeing, p.conflicts, (*p.doubts, "vendor")
-                )  # fmt: skip
+                proposals[k] = replace(p, decision="review", doubts=(*p.doubts, "vendor"))
     return proposals

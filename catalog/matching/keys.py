@@ -5,8 +5,9 @@ meets "３Ｍ 8210 CN" from another."""
 from __future__ import annotations
 
 import functools
+import hashlib
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -49,6 +50,11 @@ def brand_model_key(brand: str | None, model: str | None) -> str | None:
     return f"{left}{SEPARATOR}{right}"
 
 
+def fingerprint(*said: str | None) -> bytes:
+    """16 bytes that differ when anything of what was said differs."""
+    return hashlib.blake2b(repr(said).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
 def conflict(gtin: str | None, other_gtin: str | None) -> bool:
     """True when two things cannot be the same although brand and model agree: both carry a GTIN and they differ (a
     pack of ten and the single piece often share the model)."""
@@ -56,20 +62,27 @@ def conflict(gtin: str | None, other_gtin: str | None) -> bool:
 
 
 class Keys(NamedTuple):
-    """What a listing can be recognised by: its keys, and the product it belongs to so far."""
+    """What a listing can be recognised by: its keys, and the product it belongs to so far. `pinned`: a person chose
+    that product, and keys do not outrank a person."""
 
     gtin: str | None
     brand_model: str | None
     current: int | None = None
+    sku: str = ""
+    pinned: bool = False
 
 
 @dataclass(slots=True)
 class Product:
-    """A product as matching sees it. `fresh`: this assignment makes it; `adopted`: it was given a key here."""
+    """A product as matching sees it. `old_id` and its keys are those of a product that went into this one: what carries
+    them belongs here. `fresh`: this assignment makes it; `adopted`: it was given a key here."""
 
     id: int
     gtin: str | None
     brand_model: str | None
+    old_id: int | None = None
+    old_gtin: str | None = None
+    old_brand_model: str | None = None
     fresh: bool = False
     adopted: bool = False
 
@@ -87,55 +100,73 @@ class Assignment:
         return list({p.id: p for p in self.products if p.adopted and not p.fresh}.values())
 
 
-def assign(listings: Sequence[Keys], existing: Iterable[Product], new_id: Callable[[], int]) -> Assignment:
+class _Known:
+    """Products by their ids and keys, and by those of products that went into them."""
+
+    def __init__(self, existing: Iterable[Product]) -> None:
+        self.by_id: dict[int, Product] = {}
+        self.by_gtin: dict[str, Product] = {}
+        self.by_brand_model: dict[str, Product] = {}
+        for row in existing:
+            product = self.by_id.setdefault(row.id, row)
+            if row.old_id is not None:
+                self.by_id[row.old_id] = product
+            for gtin in (row.gtin, row.old_gtin):
+                if gtin is not None:
+                    self.by_gtin[gtin] = product
+            for brand_model in (row.brand_model, row.old_brand_model):
+                if brand_model is not None:
+                    self.by_brand_model[brand_model] = product
+
+    def found(self, gtin: str | None, brand_model: str | None) -> tuple[Product | None, bool]:
+        """The product with one of these keys, and whether the GTIN said so."""
+        product = self.by_gtin.get(gtin) if gtin is not None else None
+        if product is not None or brand_model is None:
+            return product, product is not None
+        product = self.by_brand_model.get(brand_model)
+        return (None if product is not None and conflict(gtin, product.gtin) else product), False
+
+
+def assign(
+    listings: Sequence[Keys],
+    existing: Iterable[Product],
+    new_id: Callable[[], int],
+    places: Mapping[int, Collection[str]] | None = None,
+) -> Assignment:
     """A product for each listing: by GTIN, then by brand and model, then the one it has, else a fresh one.
 
     A product found without one of the listing's keys adopts it, so that a third listing with only that key meets
-    them too. Keys of `existing` are unique; `new_id` gives ids for fresh products."""
-    by_id: dict[int, Product] = {}
-    by_gtin: dict[str, Product] = {}
-    by_brand_model: dict[str, Product] = {}
-    for product in existing:
-        if product.id in by_id:
-            continue
-        by_id[product.id] = product
-        if product.gtin is not None:
-            by_gtin[product.gtin] = product
-        if product.brand_model is not None:
-            by_brand_model[product.brand_model] = product
+    them too. Keys of `existing` are unique; `new_id` gives ids for fresh products. The listings are of one vendor,
+    whose SKUs on existing products are `places`: brand and model do not bring two of its SKUs onto one product."""
+    known = _Known(existing)
+    taken = {product_id: set(skus) for product_id, skus in (places or {}).items()}
     done = Assignment()
-    for i, (gtin, brand_model, current) in enumerate(listings):
-        target = by_gtin.get(gtin) if gtin is not None else None
-        if target is None and brand_model is not None:
-            target = by_brand_model.get(brand_model)
-            if target is not None and conflict(gtin, target.gtin):
-                target = None
-        if target is None and current is not None and not conflict(gtin, by_id[current].gtin):
-            target = by_id[current]
+    for i, (gtin, brand_model, current, sku, pinned) in enumerate(listings):
+        here = known.by_id[current] if current is not None else None
+        if pinned and here is not None:
+            done.products.append(here)
+            continue
+        target, by_gtin = known.found(gtin, brand_model)
+        if target is not None and not by_gtin and target is not here and not taken.get(target.id, set()) <= {sku}:
+            target = None
+        if target is None and here is not None and not conflict(gtin, here.gtin):
+            target = here
         if target is None:
             target = Product(new_id(), None, None, fresh=True)
             done.makers.append(i)
-        if gtin is not None and target.gtin is None:
+        if gtin is not None and target.gtin is None and gtin not in known.by_gtin:
             target.gtin, target.adopted = gtin, True
-            by_gtin[gtin] = target
-        if brand_model is not None and target.brand_model is None and brand_model not in by_brand_model:
+            known.by_gtin[gtin] = target
+        if brand_model is not None and target.brand_model is None and brand_model not in known.by_brand_model:
             target.brand_model, target.adopted = brand_model, True
-            by_brand_model[brand_model] = target
+            known.by_brand_model[brand_model] = target
+        if sku:
+            taken.setdefault(target.id, set()).add(sku)
         done.products.append(target)
     return done
 
 
 def recognise(keys: Iterable[tuple[str | None, str | None]], existing: Iterable[Product]) -> list[Product | None]:
     """Which existing product each (gtin, brand_model) is, if any: by the same rules, making nothing."""
-    known = list(existing)
-    by_gtin = {p.gtin: p for p in known if p.gtin is not None}
-    by_brand_model = {p.brand_model: p for p in known if p.brand_model is not None}
-    found: list[Product | None] = []
-    for gtin, brand_model in keys:
-        product = by_gtin.get(gtin) if gtin is not None else None
-        if product is None and brand_model is not None:
-            product = by_brand_model.get(brand_model)
-            if product is not None and conflict(gtin, product.gtin):
-                product = None
-        found.append(product)
-    return found
+    known = _Known(existing)
+    return [known.found(gtin, brand_model)[0] for gtin, brand_model in keys]

@@ -41,6 +41,9 @@ _MAKERS_APART = -9.0  # so do the brands that both give, or nothing else differs
 _SAME_GTIN = 20.0
 _SAME_NUMBER = 12.0
 _OTHER_NUMBER = -3.0
+_NAMING = 0.5  # a code this rare, in rarest words, names a thing
+_FEW = 3  # words that two titles share, below which they say little ("paper towels")
+_SAYING = 1.5  # and what these must weigh together, in rarest words
 _DOUBTED = ("count", "condition", "licence")  # said by one side alone: a person looks before two become one
 
 
@@ -52,6 +55,8 @@ class Judgement:
     agreeing: list[Difference]
     conflicts: list[Difference]
     doubts: list[str]
+    alike: float = 0.0  # cosine of what both say, for pairs that a conflict keeps apart
+    thin: bool = False  # what they share could be said of many things
 
 
 def judge(
@@ -63,7 +68,7 @@ def judge(
     found = compare(a, b, weights_a, weights_b)
     agreeing, conflicts = found.agreeing, found.conflicts
     doubts = [kind for kind in found.one_sided if kind in _DOUBTED]
-    if a.category and b.category and a.category != b.category and {a.category, b.category} <= shared_categories:
+    if a.category and b.category and _other_category(a.category, b.category, shared_categories):
         conflicts.append(Difference("category", a.category, b.category))
     gtins = relation(a.gtin, b.gtin)
     if gtins == "same":
@@ -73,16 +78,28 @@ def judge(
             doubts, strength = ["gtin against " + conflicts[0].field], _SAME_GTIN / 2
         else:
             doubts = []
-        return _priced(a, b, Judgement(strength, agreeing, conflicts, doubts))
+        return _priced(a, b, Judgement(strength, agreeing, conflicts, doubts, cosine))
     if gtins is not None:
         name = "packaging level" if gtins == "other level" else "gtin"
         conflicts.insert(0, Difference(name, a.gtin or "", b.gtin or ""))
     if conflicts:
-        return Judgement(IMPOSSIBLE, agreeing, conflicts, doubts)
+        return Judgement(IMPOSSIBLE, agreeing, conflicts, doubts, cosine)
     strength = _words(found, cosine, rarest) + _numbers(a, b, found, agreeing)
     if found.only_makers or (found.brands_apart and a.brand and b.brand):
         strength += _MAKERS_APART
-    return _priced(a, b, Judgement(strength, agreeing, conflicts, doubts))
+    thin = (
+        found.code < _NAMING * rarest
+        and (found.shared < _FEW or found.shared_weight < _SAYING * rarest)
+        and not any(d.field == "mpn" for d in agreeing)
+    )
+    return _priced(a, b, Judgement(strength, agreeing, conflicts, doubts, cosine, thin))
+
+
+def _other_category(one: str, other: str, shared: frozenset[str]) -> bool:
+    """Two shelves of one taxonomy, in one script. A shelf within the other's is not another one."""
+    if one == other or not {one, other} <= shared or one.isascii() != other.isascii():
+        return False
+    return one not in other and other not in one
 
 
 def _words(found: Comparison, cosine: float, rarest: float) -> float:

@@ -9,6 +9,7 @@ from catalog.store.bulk import (
     insert_staged_products,
     known_listings,
     listing_ids,
+    places_of_vendor,
     product_numbers,
     put_slots,
     retitle_products,
@@ -26,6 +27,7 @@ from catalog.store.feeds import (
     untold_shelf,
 )
 from catalog.store.identities import identity_rows, known_identities, settle_identities
+from catalog.store.match_tables import match_queue, matches, redirects, regroupings
 from catalog.store.offered import far_moves, keep_prices, packs_of_families, prices_of_products, set_price
 from catalog.store.products import (
     add_changes,
@@ -77,9 +79,12 @@ __all__ = [
     "listing_ids",
     "listings",
     "lock_products",
+    "match_queue",
+    "matches",
     "movements",
     "offer_rows",
     "packs_of_families",
+    "places_of_vendor",
     "prices_of_products",
     "product_numbers",
     "products",
@@ -87,7 +92,9 @@ __all__ = [
     "products_of_feed",
     "put_feed",
     "put_slots",
+    "redirects",
     "refresh_products",
+    "regroupings",
     "retitle_products",
     "run_pages",
     "sequence_changes",

@@ -49,9 +49,10 @@ _FROM_STAGE = (
 
 
 async def known_listings(tx: Tx, connection_id: int, skus: Sequence[str]) -> list[asyncpg.Record]:
-    """(vendor_sku, id, product_id, digest, active) of those of these SKUs that are listed."""
+    """(vendor_sku, id, product_id, digest, active, by_hand) of those of these SKUs that are listed."""
     return await tx.fetch(
-        "SELECT l.vendor_sku, l.id, l.product_id, l.digest, l.active FROM unnest($2::text::text[]) AS k(vendor_sku) "
+        "SELECT l.vendor_sku, l.id, l.product_id, l.digest, l.active, l.by_hand "
+        "FROM unnest($2::text::text[]) AS k(vendor_sku) "
         "JOIN catalog_listings l ON l.connection_id = $1 AND l.vendor_sku = k.vendor_sku",
         connection_id,
         texts(skus),
@@ -97,18 +98,42 @@ async def vendor_listing_ids(tx: Tx, vendor_id: int, skus: Iterable[str]) -> dic
 async def find_products(
     tx: Tx, gtins: Iterable[str], brand_models: Iterable[str], ids: Iterable[int]
 ) -> list[asyncpg.Record]:
-    """(id, gtin, brand_model) of products that carry one of the keys or ids; a product may come twice."""
+    """(id, gtin, brand_model, old_id, old_gtin, old_brand_model) of products that carry one of the keys or ids, or took
+    in one that does: the last three are that one's. A product may come twice."""
     return await tx.fetch(
         """
-        SELECT p.id, p.gtin, p.brand_model FROM unnest($1::text::text[]) AS k(gtin) JOIN catalog_products p USING (gtin)
-        UNION ALL SELECT p.id, p.gtin, p.brand_model
-          FROM unnest($2::text::text[]) AS k(brand_model) JOIN catalog_products p USING (brand_model)
-        UNION ALL SELECT p.id, p.gtin, p.brand_model
-          FROM unnest($3::text::bigint[]) AS k(id) JOIN catalog_products p USING (id)
+        WITH found AS (
+          SELECT p.id, p.gtin, p.brand_model FROM unnest($1::text::text[]) AS k(gtin)
+            JOIN catalog_products p USING (gtin)
+          UNION ALL SELECT p.id, p.gtin, p.brand_model
+            FROM unnest($2::text::text[]) AS k(brand_model) JOIN catalog_products p USING (brand_model)
+          UNION ALL SELECT p.id, p.gtin, p.brand_model
+            FROM unnest($3::text::bigint[]) AS k(id) JOIN catalog_products p USING (id))
+        SELECT f.id, f.gtin, f.brand_model, NULL::bigint AS old_id, NULL::text AS old_gtin,
+          NULL::text AS old_brand_model
+        FROM found f WHERE NOT EXISTS (SELECT 1 FROM catalog_redirects r WHERE r.old_id = f.id)
+        UNION ALL
+        SELECT p.id, p.gtin, p.brand_model, f.id, f.gtin, f.brand_model
+        FROM found f JOIN catalog_redirects r ON r.old_id = f.id JOIN catalog_products p ON p.id = r.new_id
         """,
         texts(list(gtins)),
         texts(list(brand_models)),
         integers(ids),
+    )
+
+
+async def places_of_vendor(tx: Tx, connection_id: int, product_ids: Iterable[int]) -> list[asyncpg.Record]:
+    """(product_id, vendor_sku) of what the connection's vendor has on sale on these products, over all its
+    connections."""
+    return await tx.fetch(
+        """
+        SELECT l.product_id, l.vendor_sku FROM unnest($2::text::bigint[]) AS k(id)
+        JOIN catalog_listings l ON l.product_id = k.id AND l.active
+        JOIN catalog_feeds f ON f.connection_id = l.connection_id AND f.role = 'supply'
+        WHERE f.vendor_id = (SELECT vendor_id FROM catalog_feeds WHERE connection_id = $1)
+        """,
+        connection_id,
+        integers(product_ids),
     )
 
 
@@ -160,28 +185,30 @@ def _unrivalled() -> Iterator[None]:
 
 
 async def insert_staged_listings(tx: Tx, connection_id: int) -> list[asyncpg.Record]:
-    """Write the staged listings, none of which is there yet; returns (id, vendor_sku, created) of each. Raises Retry
-    when a push brought one of them first."""
+    """Write the staged listings, none of which is there yet; returns (id, vendor_sku, product_id, created) of each.
+    Raises Retry when a push brought one of them first."""
     with _unrivalled():
         return await tx.fetch(
-            f"INSERT INTO catalog_listings ({_LISTED}) {_FROM_STAGE} RETURNING id, vendor_sku, true AS created",
+            f"INSERT INTO catalog_listings ({_LISTED}) {_FROM_STAGE} RETURNING id, vendor_sku, product_id, "
+            "true AS created",
             connection_id,
             tx.now,
         )
 
 
 async def upsert_staged_listings(tx: Tx, connection_id: int) -> list[asyncpg.Record]:
-    """Write the staged listings that differ; returns (id, vendor_sku, created) of those written."""
+    """Write the staged listings that differ; returns (id, vendor_sku, product_id, created) of those written. What a
+    person put onto its product meanwhile stays there."""
     columns = [c for c in _LISTED.split(", ") if c not in ("connection_id", "vendor_sku", "created_at")]
-    sets = ", ".join(f"{c} = excluded.{c}" for c in columns)
+    sets = ", ".join(f"{c} = excluded.{c}" for c in columns if c != "product_id")
     return await tx.fetch(
         f"""
         INSERT INTO catalog_listings AS l ({_LISTED}) {_FROM_STAGE}
         ON CONFLICT (connection_id, vendor_sku) DO UPDATE
-          SET {sets}
+          SET {sets}, product_id = CASE WHEN l.by_hand THEN l.product_id ELSE excluded.product_id END
           WHERE (l.digest, l.active, l.product_id) IS DISTINCT FROM
                 (excluded.digest, excluded.active, excluded.product_id)
-        RETURNING id, vendor_sku, xmax = 0 AS created
+        RETURNING id, vendor_sku, product_id, xmax = 0 AS created
         """,  # noqa: S608
         connection_id,
         tx.now,

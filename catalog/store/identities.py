@@ -26,9 +26,9 @@ class Decided(Protocol):
 async def known_identities(
     tx: Tx, connection_id: int, skus: Sequence[str], external_ids: Sequence[str]
 ) -> list[asyncpg.Record]:
-    """(id, vendor_sku, product_id, active, external_id, title, gtin, brand, model) of listings that carry one of these
-    SKUs or ids, each once."""
-    columns = "l.id, l.vendor_sku, l.product_id, l.active, l.external_id, l.title, l.gtin, l.brand, l.model"
+    """(id, vendor_sku, product_id, active, external_id, title, gtin, brand, model, by_hand) of listings that carry one
+    of these SKUs or ids, each once."""
+    columns = "l.id, l.vendor_sku, l.product_id, l.active, l.external_id, l.title, l.gtin, l.brand, l.model, l.by_hand"
     return await tx.fetch(
         f"""
         SELECT {columns} FROM unnest($2::text::text[]) AS k(sku)

@@ -146,7 +146,11 @@ async def product_texts_in(tx: Tx, ids: Sequence[int], held: Sequence[int], now:
 
 async def ids_of_gtins(gtins: Sequence[str]) -> dict[str, int]:
     """GTIN-14 -> product id."""
-    rows = await read("SELECT gtin, id FROM catalog_products WHERE gtin = ANY($1::text[])", gtins)
+    rows = await read(
+        "SELECT p.gtin, coalesce(r.new_id, p.id) FROM catalog_products p "
+        "LEFT JOIN catalog_redirects r ON r.old_id = p.id WHERE p.gtin = ANY($1::text[])",
+        gtins,
+    )
     return {row[0]: row[1] for row in rows}
 
 

@@ -113,6 +113,7 @@ listings = Table(
     Column("updated_at", DateTime(timezone=True), nullable=False),
     Column("external_id", Text),  # the vendor's own lasting id, where it has one
     Column("family_id", Text),  # of the article that it is a variant of
+    Column("by_hand", Boolean, nullable=False, server_default=text("false")),  # a person chose its product: keys do not
     UniqueConstraint("connection_id", "vendor_sku"),
     Index("ix_catalog_listings_product", "product_id"),
     Index("ix_catalog_listings_family", "connection_id", "family_id", postgresql_where=text("family_id IS NOT NULL")),

@@ -7,12 +7,12 @@ from celery import Celery
 
 from hub.kernel import tasks
 
-QUEUES = ("flow", "sync")
+QUEUES = ("flow", "sync", "match")
 
 
 def queue_of(task: str) -> str:
     """The queue of a task by name."""
-    return "sync" if task == tasks.SYNC else "flow"
+    return {tasks.SYNC: "sync", tasks.MATCH: "match"}.get(task, "flow")
 
 
 def make_celery(redis_url: str) -> Celery:

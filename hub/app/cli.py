@@ -60,7 +60,7 @@ def serve() -> None:
 
 @app.command()
 def worker(
-    queues: Annotated[str, typer.Option(help="Comma-separated: flow, sync.")] = "flow,sync",
+    queues: Annotated[str, typer.Option(help="Comma-separated: flow, sync, match.")] = "flow,sync,match",
     concurrency: Annotated[int, typer.Option(min=1, help="Tasks that may wait at once.")] = 4,
     name: Annotated[str, typer.Option(help="Name of this worker.")] = "worker",
 ) -> None:

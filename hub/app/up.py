@@ -74,7 +74,11 @@ def commands(config: Settings) -> list[Child]:
         Child(f"sync-{n}", [*me, "worker", "--queues", "sync", "--concurrency", "2", "--name", f"sync-{n}"])
         for n in range(1, config.sync_processes + 1)
     ]
-    return [Child("web", [*me, "serve"]), *flow, *sync, Child("scheduler", [*me, "scheduler"])]
+    match = [
+        Child(f"match-{n}", [*me, "worker", "--queues", "match", "--concurrency", "1", "--name", f"match-{n}"])
+        for n in range(1, config.match_processes + 1)
+    ]
+    return [Child("web", [*me, "serve"]), *flow, *sync, *match, Child("scheduler", [*me, "scheduler"])]
 
 
 @contextlib.contextmanager

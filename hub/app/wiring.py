@@ -9,6 +9,7 @@ from typing import Any
 
 import catalog.api
 import catalog.listings_web
+import catalog.matches_web
 import catalog.staff_web
 import catalog.vendor_web
 import catalog.web
@@ -56,7 +57,8 @@ from pricing.contracts import (
 FLOW: Flow = {
     ConnectionTurned: [catalog.api.on_connection_turned],
     PayloadLanded: [catalog.api.on_payload, fulfillment.api.on_payload],
-    ListingsChanged: [catalog.api.on_listings_changed],  # packs; search and verdicts went with the listing itself
+    # packs, and what may be the same goods; search and verdicts went with the listing itself
+    ListingsChanged: [catalog.api.on_listings_changed, catalog.api.on_listings_to_match],
     ListingIdentityChanged: [],
     ReferencesRecorded: [catalog.api.on_references],
     Quarantined: [],
@@ -87,6 +89,7 @@ ROUTES: list[Route] = [
     *catalog.vendor_web.routes.all,
     *catalog.listings_web.routes.all,
     *catalog.staff_web.routes.all,
+    *catalog.matches_web.routes.all,
     *connectors.onboarding_web.routes.all,
     *connectors.web.routes.all,
     *connectors.voucher_web.routes.all,
@@ -114,6 +117,7 @@ TASKS: dict[str, Task] = {
     tasks.FLOW: Task(lambda: events.drain(FLOW), "flow", 2),
     tasks.PLACE: Task(orders.api.place_due, "flow", 1),
     tasks.SYNC: Task(pull_due, "sync", 2),
+    tasks.MATCH: Task(catalog.api.match_due, "match", 5),
     "poll_messages": Task(poll_due, "sync", 10),
     "expire_reservations": Task(orders.api.expire_reservations, "flow", 5),
     "expire_verdicts": Task(pricing.api.expire_verdicts, "flow", 60),

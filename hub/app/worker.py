@@ -49,7 +49,8 @@ def run_worker(queues: list[str], concurrency: int, name: str) -> None:
 
     config = settings()
     log.configure(config)
-    os.nice(10 if queues == ["sync"] else 5)  # who waits for an answer (the web) goes first, then orders, then pulls
+    # who waits for an answer (the web) goes first, then orders, then pulls, then matching
+    os.nice({"sync": 10, "match": 15}.get(queues[0], 5) if len(queues) == 1 else 5)
     urls = runtime.urls()
     broker = make_celery(urls.redis)
 

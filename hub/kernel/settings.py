@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     web_processes: int = Field(1, ge=1, description="Web processes; more than one runs under gunicorn.")
     flow_processes: int = Field(1, ge=1, description="Celery processes for events and order placing.")
     sync_processes: int = Field(1, ge=1, description="Celery processes for vendor pulls (the slow bulkhead).")
+    match_processes: int = Field(
+        1, ge=0, description="Celery processes that hold new listings against the catalogue; 0 = on other machines."
+    )
     pool_size: int = Field(20, ge=1, description="Database connections per process, at most.")
     searches_at_once: int = Field(4, ge=1, description="Searches per process that the database works on at a time.")
     statement_timeout_ms: int = Field(60_000, ge=0, description="Longest statement, in milliseconds.")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 FLOW = "flow"  # events in the outbox
 PLACE = "place"  # attempts due at vendors
 SYNC = "sync"  # connections due for a pull
+MATCH = "match"  # listings to be held against the catalogue
 
 _sender: Callable[[str], None] | None = None
 

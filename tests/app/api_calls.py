@@ -112,6 +112,22 @@ def _since(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
     return {"since": (clock.now() - timedelta(hours=1)).isoformat()}
 
 
+def _verdict(_world: World, _tenant: Tenant | None, ids: Ids) -> Any:
+    return {"verdict": "different", "seen": ids["match_seen"], "why": "looked at both"}
+
+
+def _take_back(_world: World, _tenant: Tenant | None, ids: Ids) -> Any:
+    return {"seen": ids["decided_match_seen"], "why": "looked again"}
+
+
+def _merge(_world: World, _tenant: Tenant | None, ids: Ids) -> Any:
+    return {"into": ids["merging_into"], "why": "one thing"}
+
+
+def _split(_world: World, _tenant: Tenant | None, ids: Ids) -> Any:
+    return {"listing_ids": [ids["splitting_listing"]], "why": "two things"}
+
+
 _FIGURE = Way("figure")
 _SHARED = Way("shared")
 _STAFF = Way("staff")
@@ -183,6 +199,14 @@ WAYS: dict[str, Way] = {
     "POST /v1/connections/{id}/pause": Way("staff", "spare"),
     "GET /v1/connectors": _STAFF,
     "GET /v1/listing-identities": _STAFF,
+    "GET /v1/matches": _STAFF,
+    "GET /v1/matches/{id}": Way("staff", "match"),
+    "POST /v1/matches/{id}/decide": Way("staff", "match", body=_verdict),
+    "POST /v1/matches/{id}/undo": Way("staff", "decided_match", body=_take_back),
+    "POST /v1/products/{id}/merge": Way("staff", "merging", body=_merge),
+    "POST /v1/products/{id}/split": Way("staff", "splitting", body=_split),
+    "GET /v1/regroupings": _STAFF,
+    "POST /v1/regroupings/{id}/undo": Way("staff", "regrouping", body=lambda *_: {"why": "a test article"}),
     "GET /v1/metrics/assortment": _STAFF,
     "GET /v1/metrics/parity": _STAFF,
     "GET /v1/parity/cases": _STAFF,

@@ -232,6 +232,7 @@ async def build(client: TestClient[Any, Any]) -> World:
     world.ids["carrier"] = "fedex"
     await _prices(world)
     await _hooks(world)
+    await _twins(world)
     await _orders(world)
     return world
 
@@ -356,6 +357,39 @@ async def _prices(world: World) -> None:
     assert case["listing_id"] == world.vendors["B"].ids[f"listing:{SHARED_SKU}"]
     world.ids |= {"case": case["id"], "product": product, "listing": case["listing_id"]}
     await _more_to_decide(world)
+
+
+async def _twins(world: World) -> None:
+    """Both vendors describe a few things in their own words: pairs for people, one decided, and products that were put
+    together and will be."""
+    lamp, stick, code = "Lumex Forte X{}37 desk lamp", "SanDisk Ultra SDCZ{} USB flash drive 64GB", "6901234567908"
+    for letter, other in (("A", False), ("B", True)):
+        dear = "100" if other else "10"
+        rows = [
+            *({"sku": f"LAMP-{letter}{n}", "title": lamp.format(n), "price": dear} for n in range(2)),
+            *({"sku": f"STICK-{letter}{n}", "title": stick.format(50 + n), "price": dear} for n in range(2)),
+            {"sku": f"TWIN-{letter}", "title": "同码商品", "price": "9", "gtin": code},
+        ]
+        given = {"listings": [{**row, "on_hand": 5} for row in rows]}
+        answer = await world.good("POST", "/vendor/listings", world.vendors[letter].headers, given)
+        assert {r["result"] for r in answer["results"]} == {"applied"}, answer
+    await world.work()
+    await catalog.api.match_due()
+    queue = (await world.good("GET", "/matches", world.staff))["items"]
+    by_sku = {pair["left"]["vendor_sku"]: pair for pair in queue}
+    assert len(queue) == 4, queue
+    world.ids |= {"match": by_sku["LAMP-A0"]["id"], "match_seen": by_sku["LAMP-A0"]["seen"]}
+    said = {"verdict": "different", "seen": by_sku["LAMP-A1"]["seen"], "why": "looked at both"}
+    decided = await world.good("POST", f"/matches/{by_sku['LAMP-A1']['id']}/decide", world.staff, said)
+    world.ids |= {"decided_match": decided["id"], "decided_match_seen": decided["seen"]}
+    sticks = [by_sku[f"STICK-A{n}"] for n in range(2)]
+    world.ids |= {"merging": sticks[0]["right"]["product_id"], "merging_into": sticks[0]["left"]["product_id"]}
+    into = {"into": sticks[1]["left"]["product_id"], "why": "one thing"}
+    entry = await world.good("POST", f"/products/{sticks[1]['right']['product_id']}/merge", world.staff, into)
+    world.ids["regrouping"] = entry["id"]
+    found = await world.good("POST", "/products/lookup", world.staff, {"gtins": [code]})
+    (twin,) = found["items"]
+    world.ids |= {"splitting": twin["id"], "splitting_listing": twin["offers"][0]["listing_id"]}
 
 
 async def _orders(world: World) -> None:

@@ -107,7 +107,7 @@ def _until_synced(data: Path, env: dict[str, str]) -> str:
     [
         (("nonsense",), 2, "No such command"),
         (("key", "create"), 2, "exactly one"),
-        (("worker", "--queues", "moon"), 2, "flow, sync"),
+        (("worker", "--queues", "moon"), 2, "flow, sync, match"),
         (("vendor", "add", "--name", "x", "--connector", "y", "--config", "[1"), 2, "JSON"),
         (("serve",), 1, "run `supplyhub up`"),
         (("sync", "nobody"), 1, "there is no vendor"),

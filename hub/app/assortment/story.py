@@ -18,6 +18,14 @@ CONTENDED = gtin13(1101, 0, 0, 1)  # masks, box of 50: sold by three vendors, or
 PACKED = gtin13(2101, 0, 0, 1)  # mineral water, 24 bottles: the market's price is of 12
 NEGOTIATED = gtin13(2102, 0, 0, 0)  # soda water: far above the market, until the prices are level
 
+# A corner shop that writes no barcodes: its SKU, its words, its price, the GTIN of the thing that it looks like,
+# whether it is that thing. What is not, says so itself: another count, another size.
+CORNER = "街角便利"
+CORNER_SHELF: tuple[tuple[str, str, str, str, bool], ...] = (
+    ("JJ-1", "山泉里矿泉水 天然 550毫升×24瓶 整箱", "41.00", gtin13(2101, 0, 0, 1), True),
+    ("JJ-2", "朝露 牛奶洗手液 500ml*6瓶", "69.00", gtin13(2909, 0, 1, 0), False),
+    ("JJ-3", "溪谷牧 全脂鲜牛奶 750ml/瓶", "14.50", gtin13(2203, 0, 0, 0), False),
+)
 REFUSED_BY_GROCERY = (FAILOVER, SOLE_SOURCE)
 
 FORCED_PRICES: dict[tuple[str, str], Decimal] = {

@@ -54,6 +54,8 @@ async def _play(json_file: Path | None, keep: bool) -> bool:
         await story.act_deliver(stage, malls, played)
         say("pulling again: what vendors counted after our orders")
         await story.act_pull_again(stage, played)
+        say("a corner shop without barcodes")
+        await story.act_match(stage, played)
         report = await _report(stage, malls, played)
         console.print()
         show(report, console)
@@ -109,6 +111,7 @@ async def _report(stage: Scene, malls: list[Role], played: story.Played) -> Repo
         == sum(delivery["partition"][name] for name in ("on_time", "late", "open_overdue", "supply_cancelled")),
         "assortment_500_per_kind": all(live >= 500 for live in kinds.values()) and len(kinds) == 3,
         "delivery_72h_at_least_90_percent": delivery["numerator"] >= 0.9 * delivery["denominator"] > 0,
+        "false_friends_refused_and_the_same_thing_found": played.friends_told_apart,
         "every_refused_row_has_a_reason": bool(quarantine) and all(row["reason"] for row in quarantine),
         **played.kept,
         "audit_chain_holds": chain_holds,
@@ -146,6 +149,7 @@ async def _report(stage: Scene, malls: list[Role], played: story.Played) -> Repo
             held=held,
         ),
         searches=played.searches,
+        friends=played.friends,
         orders=OrdersRow(**{**orders_row, "refused": orders_row["refused"] + len(played.refused_at_once)}),
         orders_by_status=dict(statuses),
         oversold=at_vendors["oversold"],

@@ -33,6 +33,15 @@ class SearchRow(BaseModel):
     milliseconds: float
 
 
+class FriendRow(BaseModel):
+    """A listing without a barcode, and the product that it looked like."""
+
+    listing: str
+    product: str
+    joined: bool
+    because: str
+
+
 class OrdersRow(BaseModel):
     placed: int
     split: int
@@ -75,6 +84,7 @@ class Report(BaseModel):
     pulls: list[VendorRow]
     parity: ParityRow
     searches: list[SearchRow]
+    friends: list[FriendRow]
     orders: OrdersRow
     orders_by_status: dict[str, int]
     oversold: int
@@ -137,8 +147,12 @@ def show(report: Report, console: Console) -> None:
     for search in report.searches:
         searches.add_row(search.query, str(search.hits), search.first, f"{search.milliseconds:.1f}")
     console.print(searches)
+    friends = _table("5. A shop without barcodes 无条码匹配", "its words", "looked like", "one product", "because")
+    for friend in report.friends:
+        friends.add_row(friend.listing, friend.product, "yes" if friend.joined else "no", friend.because)
+    console.print(friends)
     orders = _table(
-        "5. Orders 订单", ">placed", ">split", ">failed over", ">refused", ">oversold", "sold of the scarce item"
+        "6. Orders 订单", ">placed", ">split", ">failed over", ">refused", ">oversold", "sold of the scarce item"
     )
     o = report.orders
     orders.add_row(
@@ -148,7 +162,7 @@ def show(report: Report, console: Console) -> None:
     states = ", ".join(f"{status} {count}" for status, count in sorted(report.orders_by_status.items()))
     console.print(f"Order states: {states}. Stock pushes applied while orders ran: {report.webhooks_applied}.\n")
     delivery = _table(
-        "6. Delivered within 72 h 72小时达", "attained", ">on time", ">late", ">open overdue", ">supply cancelled",
+        "7. Delivered within 72 h 72小时达", "attained", ">on time", ">late", ">open overdue", ">supply cancelled",
         ">eligible",
     )  # fmt: skip
     d = report.delivery_partition
@@ -158,7 +172,7 @@ def show(report: Report, console: Console) -> None:
     )  # fmt: skip
     console.print(delivery)
     stock = _table(
-        "7. Stock-outs 缺货 (lines)", "first vendor", "seen by the customer", ">reserved units", "ledger = counters"
+        "8. Stock-outs 缺货 (lines)", "first vendor", "seen by the customer", ">reserved units", "ledger = counters"
     )
     stock.add_row(
         report.stockouts.words(),
@@ -167,7 +181,7 @@ def show(report: Report, console: Console) -> None:
         "yes" if report.ledger_equals_counters else "NO",
     )
     console.print(stock)
-    promises = _table("8. Promises 承诺", "promise", "kept")
+    promises = _table("9. Promises 承诺", "promise", "kept")
     for name, holds in report.invariants.items():
         promises.add_row(name.replace("_", " "), "yes" if holds else "[bold red]NO[/]")
     console.print(promises)

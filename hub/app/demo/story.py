@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from hub.app.assortment import CLINIC, EXPERIENCES, GROCERY, PHARMACY, REFERENCE, SHOP, story
-from hub.app.demo.report import SearchRow
+from hub.app.demo.report import FriendRow, SearchRow
 from hub.app.demo.scene import Refused, Role, Scene, until
 
 SHIP_TO = {
@@ -33,6 +33,8 @@ class Played:
     orders: list[dict[str, Any]] = field(default_factory=list)
     refused_at_once: list[Refused] = field(default_factory=list)
     scarce_sold: int = 0
+    friends: list[FriendRow] = field(default_factory=list)
+    friends_told_apart: bool = False
     late_order: str = ""
     kept: dict[str, bool] = field(default_factory=dict)  # promises that an act has looked at itself
     seconds: dict[str, float] = field(default_factory=dict)
@@ -78,6 +80,47 @@ def spent(run: dict[str, Any]) -> float:
     """Seconds that a pull took."""
     ended = datetime.fromisoformat(run["finished_at"])
     return (ended - datetime.fromisoformat(run["started_at"])).total_seconds()
+
+
+async def act_match(stage: Scene, played: Played) -> None:
+    """A corner shop brings three things without barcodes: one that is in the catalogue in other words, and two false
+    friends (a six-pack beside the single, a bottle of another size). Each is held against the catalogue."""
+    started = time.perf_counter()
+    made = await stage.staff.post("/v1/vendors", {"name": story.CORNER})
+    stage.vendor_ids[story.CORNER] = made["id"]
+    corner = await stage.vendor(story.CORNER)
+    shelf = [
+        {"sku": sku, "title": title, "price": price, "on_hand": 0}
+        for sku, title, price, _gtin, _same in story.CORNER_SHELF
+    ]
+    await corner.post("/v1/vendor/listings", {"listings": shelf})
+    await until(lambda: _all_compared(stage), "the comparison of new listings with the catalogue", timeout_s=300)
+    vendor = f"vnd_{made['id']}"
+    pairs = []
+    for status in ("matched", "refused", "open"):
+        pairs += await stage.staff.pages("/v1/matches", cursor="cursor", status=status, vendor=vendor)
+    right = []
+    for sku, title, _price, gtin, same in story.CORNER_SHELF:
+        mine = [p for p in pairs if sku in (p["left"]["vendor_sku"], p["right"]["vendor_sku"])]
+        looked_like = (await product_by_gtin(stage.staff, gtin))["title"]
+        joined = any(pair["together"] for pair in mine)
+        said = [f for pair in mine for f in pair["agreeing" if joined else "conflicts"]]
+        because = (
+            f"{said[0]['field_zh']} {said[0]['field_en']}: {said[0]['left']} / {said[0]['right']}" if said else "-"
+        )
+        played.friends.append(FriendRow(listing=title, product=looked_like, joined=joined, because=because))
+        right.append(joined is same and bool(mine) and (same or all(pair["conflicts"] for pair in mine)))
+    played.friends_told_apart = all(right)
+    played.seconds["matching without barcodes"] = time.perf_counter() - started
+
+
+async def _all_compared(stage: Scene) -> bool:
+    page = await stage.staff.get("/v1/matches", limit=1)
+    vendor = f"vnd_{stage.vendor_ids[story.CORNER]}"
+    seen = [
+        await stage.staff.get("/v1/matches", status=status, vendor=vendor) for status in ("matched", "refused", "open")
+    ]
+    return page["waiting"] == 0 and sum(len(each["items"]) for each in seen) >= len(story.CORNER_SHELF)
 
 
 async def act_search(mall: Role, played: Played) -> None:
