@@ -419,7 +419,7 @@ async def list_unmatched(call: Call[None, UnmatchedQuery]) -> UnmatchedPage:
     after = None
     if query.cursor:
         number, _, sku = query.cursor.partition(":")
-        if not number.isdigit() or len(number) > 18:
+        if not sku or not (number.isascii() and number.isdigit()) or len(number) > 18:
             raise Rejected("this cursor is none that the list gave", code="invalid",
                            faults=(Fault("/cursor", "not a cursor of this list"),))  # fmt: skip
         after = (int(number), sku)
