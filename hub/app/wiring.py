@@ -29,6 +29,7 @@ import orders.vendor_web
 import orders.web
 import pricing.api
 import pricing.cases_web
+import pricing.rates_web
 import pricing.web
 from catalog.contracts import ListingIdentityChanged, ListingsChanged, Oversold
 from connectors.contracts import ConnectionTurned, PayloadLanded, Quarantined
@@ -97,6 +98,7 @@ ROUTES: list[Route] = [
     *orders.vendor_web.routes.all,
     *pricing.web.routes.all,
     *pricing.cases_web.routes.all,
+    *pricing.rates_web.routes.all,
     *fulfillment.web.routes.all,
     *fulfillment.carriers_web.routes.all,
     *hub.app.webhooks_web.routes.all,

@@ -19,6 +19,7 @@ from hub.kernel.web import endpoint
 from pricing import api
 from pricing.cases_web import routes as case_routes
 from pricing.contracts import OfferPrice
+from pricing.rates_web import routes as rate_routes
 from pricing.web import routes
 
 
@@ -38,7 +39,7 @@ class Caller:
 async def callers(database: Database) -> AsyncIterator[dict[str, Caller]]:
     api.forget_held()
     app = web.Application()
-    for route in (*routes.all, *case_routes.all):
+    for route in (*routes.all, *case_routes.all, *rate_routes.all):
         app.router.add_route(route.method, route.prefix + route.path, endpoint(route))
     async with uow() as tx:
         mall = await add_mall(tx, "mall")
@@ -146,6 +147,6 @@ async def test_bad_policies_and_unknown_things_are_refused(callers: dict[str, Ca
 
 @pytest.mark.parametrize("role", ["mall", "vendor"])
 async def test_parity_is_the_staffs_alone(callers: dict[str, Caller], role: str) -> None:
-    for route in (*routes.all, *case_routes.all):
+    for route in (*routes.all, *case_routes.all, *rate_routes.all):
         path = route.path.replace("{id}", "case_1")
         assert (await callers[role](route.method, path, {}))[0] == 403
