@@ -3,7 +3,7 @@ references, holds and decisions there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -89,7 +89,7 @@ async def on_move_confirmed(tx: Tx, event: PriceMoveConfirmed) -> None:
         await store.lock_products(tx, [product])
         await store.refresh_products(tx, {product})
         await changes.note(tx, {product})
-        await pricing.check(tx, [_offer(row) for row in await store.prices_of_products(tx, [product])])
+        await check_products(tx, [product])
 
 
 async def on_listings_changed(tx: Tx, event: ListingsChanged) -> None:
@@ -106,7 +106,12 @@ async def on_listings_changed(tx: Tx, event: ListingsChanged) -> None:
 
 async def on_references(tx: Tx, event: ReferencesRecorded) -> None:
     """New reference prices: have the offers of these products judged again."""
-    rows = await store.prices_of_products(tx, event.product_ids)
+    await check_products(tx, event.product_ids)
+
+
+async def check_products(tx: Tx, product_ids: Sequence[int]) -> None:
+    """Have all offers of these products judged, as they are listed now."""
+    rows = await store.prices_of_products(tx, product_ids)
     if rows:
         await pricing.check(tx, [_offer(row) for row in rows])
 

@@ -11,15 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from catalog import changes, matching, store
+from catalog import changes, matching, prices, store
 from catalog.segment import search_tokens
 from catalog.store import moves, pairs
 from hub.kernel import audit
 from hub.kernel.db import Tx
 from hub.kernel.errors import Conflict, NotFound, Rejected
 from hub.kernel.types import public_id
-from pricing import api as pricing
-from pricing.contracts import OfferPrice
 
 MATCHER = "matcher"  # the actor of what no person decided
 Kind = Literal["match", "merge"]
@@ -288,9 +286,7 @@ async def _bring_up_to_date(tx: Tx, product_ids: Iterable[int]) -> None:
     await moves.follow_listings(tx, [(row["product_id"], row["id"], _tokens(row)) for row in first])
     await store.refresh_products(tx, touched)
     await changes.note(tx, touched)
-    offers = await store.prices_of_products(tx, touched)
-    if offers:
-        await pricing.check(tx, [OfferPrice(**dict(row)) for row in offers])
+    await prices.check_products(tx, touched)
 
 
 def _tokens(row: Any) -> str:
