@@ -110,7 +110,9 @@ async def on_references(tx: Tx, event: ReferencesRecorded) -> None:
 
 
 async def check_products(tx: Tx, product_ids: Sequence[int]) -> None:
-    """Have all offers of these products judged, as they are listed now."""
+    """Have all offers of these products judged, as they are listed now. The products are locked first: who judges by an
+    older price must not write after who judged by the newer one."""
+    await store.lock_products(tx, sorted(set(product_ids)))
     rows = await store.prices_of_products(tx, product_ids)
     if rows:
         await pricing.check(tx, [_offer(row) for row in rows])
