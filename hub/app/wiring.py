@@ -24,6 +24,7 @@ import hub.app.notices
 import hub.app.operations
 import hub.app.webhooks_web
 import orders.api
+import orders.review_web
 import orders.vendor_web
 import orders.web
 import pricing.api
@@ -69,6 +70,7 @@ ROUTES: list[Route] = [
     *connectors.voucher_web.routes.all,
     *orders.web.routes.all,
     *orders.vendor_web.routes.all,
+    *orders.review_web.routes.all,
     *pricing.web.routes.all,
     *fulfillment.web.routes.all,
     *fulfillment.carriers_web.routes.all,
@@ -92,6 +94,7 @@ TASKS: dict[str, Task] = {
     tasks.SYNC: Task(pull_due, "sync", 2),
     "poll_messages": Task(poll_due, "sync", 10),
     "expire_reservations": Task(orders.api.expire_reservations, "flow", 5),
+    "decide_overdue_reviews": Task(orders.api.decide_overdue_reviews, "flow", 30),
     "expire_verdicts": Task(pricing.api.expire_verdicts, "flow", 60),
     "refresh_undecided": Task(fulfillment.api.refresh_undecided, "flow", 60),
     "adopt_late": Task(fulfillment.api.adopt_late, "flow", 60),

@@ -87,6 +87,11 @@ def _listing(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
     return {"listings": [{"sku": f"OWN-{next(_fresh)}", "title": "自报商品", "price": "9.90", "on_hand": 3}]}
 
 
+def _rules(world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
+    rule = {"name": "large", "kind": "large_value", "amount": "1000000", "action": "flag"}
+    return {"mall_id": world.malls["B"].id, "rules": [rule]}
+
+
 def _refused(ids: Ids) -> Any:
     return {"connection_id": int(ids["connection"]), "reason": "nobody was refused for this"}
 
@@ -186,6 +191,11 @@ WAYS: dict[str, Way] = {
     "POST /v1/quarantine/replay": Way("staff", body=lambda _w, _t, ids: _refused(ids)),
     "GET /v1/references": _STAFF,
     "POST /v1/references": Way("staff", body=_reference),
+    "GET /v1/review-rules": Way("staff", query="mall=1"),
+    "PUT /v1/review-rules": Way("staff", body=_rules),
+    "GET /v1/reviews": _STAFF,
+    "POST /v1/reviews/{id}/release": Way("staff", "review:to_release"),
+    "POST /v1/reviews/{id}/refuse": Way("staff", "review:to_refuse", body=lambda *_: {"reason": "no"}),
     "GET /v1/sync-runs": _STAFF,
     "POST /v1/tracking-events": Way("staff", body=_scan),
     "GET /v1/vendors": _STAFF,

@@ -230,6 +230,7 @@ async def build(client: TestClient[Any, Any]) -> World:
     await _prices(world)
     await _hooks(world)
     await _orders(world)
+    await _held(world)
     return world
 
 
@@ -382,6 +383,20 @@ async def _orders(world: World) -> None:
     await world.work()
     for vendor in world.vendors.values():
         await _served(world, vendor, split, "split")
+
+
+async def _held(world: World) -> None:
+    """Each mall has two orders that its rule holds."""
+    for letter in "AB":
+        mall = world.malls[letter]
+        rule = {"name": "large", "kind": "large_value", "amount": "10", "action": "hold"}
+        for amount, names in (("10", ("to_release", "to_refuse")), ("1000000", ())):
+            rules = {"mall_id": mall.id, "rules": [{**rule, "amount": amount}]}
+            await world.good("PUT", "/review-rules", world.staff, rules)
+            for what in names:
+                held = await world.order(mall, world.vendors[letter], what="REST")
+                assert held["held_until"] and not held["purchase_orders"], held
+                world.ids[f"review:{what}"] = held["id"]
 
 
 async def _served(world: World, vendor: Tenant, order: Mapping[str, Any], what: str) -> None:
