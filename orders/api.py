@@ -19,6 +19,8 @@ from orders.lifecycle import PoStatus, move
 from orders.placing import place_due
 from orders.review import decide_overdue as decide_overdue_reviews
 from orders.service import expire_reservations
+from orders.settlement.reconciling import read_deliveries_with, reconcile_due
+from orders.store import statements as books
 
 _LEFT_THE_VENDOR = frozenset(
     {
@@ -169,11 +171,12 @@ async def invariants(tx: Tx) -> dict[str, bool]:
         "one_vendor_order_per_purchase_order": not broken["vendor_orders_shared"],
         "holds_match_lines": not broken["lines_without_their_hold"] and not broken["holds_shared"],
         "due_at_is_72h_after_t0": not broken["wrong_due"],
+        "statements_are_the_sum_of_their_lines": not await books.wrong_statements(tx),
     }
 
 
 __all__ = [
     "attention", "counts", "decide_overdue_reviews", "delivered", "expire_reservations", "find_po", "forget_old",
-    "invariants", "line_facts", "on_order_update", "on_refused", "place_due", "po_of_vendor", "shipped",
-    "submit_to_vendors",
+    "invariants", "line_facts", "on_order_update", "on_refused", "place_due", "po_of_vendor",
+    "read_deliveries_with", "reconcile_due", "shipped", "submit_to_vendors",
 ]  # fmt: skip

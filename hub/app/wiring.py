@@ -25,6 +25,8 @@ import hub.app.operations
 import hub.app.webhooks_web
 import orders.api
 import orders.review_web
+import orders.settlement_party_web
+import orders.settlement_web
 import orders.vendor_web
 import orders.web
 import pricing.api
@@ -71,12 +73,16 @@ ROUTES: list[Route] = [
     *orders.web.routes.all,
     *orders.vendor_web.routes.all,
     *orders.review_web.routes.all,
+    *orders.settlement_web.routes.all,
+    *orders.settlement_party_web.routes.all,
     *pricing.web.routes.all,
     *fulfillment.web.routes.all,
     *fulfillment.carriers_web.routes.all,
     *hub.app.webhooks_web.routes.all,
     *hub.app.operations.routes.all,
 ]
+
+orders.api.read_deliveries_with(fulfillment.api.deliveries_of)  # settlement asks fulfilment, which stands to its right
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,7 @@ TASKS: dict[str, Task] = {
     "poll_messages": Task(poll_due, "sync", 10),
     "expire_reservations": Task(orders.api.expire_reservations, "flow", 5),
     "decide_overdue_reviews": Task(orders.api.decide_overdue_reviews, "flow", 30),
+    "reconcile": Task(orders.api.reconcile_due, "sync", 300),
     "expire_verdicts": Task(pricing.api.expire_verdicts, "flow", 60),
     "refresh_undecided": Task(fulfillment.api.refresh_undecided, "flow", 60),
     "adopt_late": Task(fulfillment.api.adopt_late, "flow", 60),

@@ -59,10 +59,12 @@ from orders.store.reviews import (
     take_turns,
     units_taken,
 )
+from orders.store.settling import DDL as SETTLEMENT_DDL
 from orders.store.tables import DDL, Row
 
 __all__ = [
-    "DDL", "SAVED_LINE", "SAVED_PO", "Row", "abandoned_attempts", "add_attempts", "add_order", "add_purchase_orders",
+    "DDL", "SAVED_LINE", "SAVED_PO", "SETTLEMENT_DDL", "Row", "abandoned_attempts", "add_attempts", "add_order",
+    "add_purchase_orders",
     "add_review", "add_rules", "as_hub", "broken_promises", "carried_lines", "claim_attempt", "claim_expired", "counts",
     "decide", "drop_attempt", "expire", "facts", "finish_attempt", "forget_marks", "hasten_attempt", "letter",
     "lines_of", "live_holds", "lock_order", "lock_review", "measure", "needing_attention", "newest_rules",

@@ -66,6 +66,8 @@ async def test_limits_times_and_cursors_out_of_this_world_are_refused_by_every_l
     }
     seen = 0
     for name, operation in operations().items():
+        if not name.startswith("GET "):
+            continue
         caller = caller_of(world, operation)
         asked = request(world, name, caller)
         headers = caller.headers if caller else world.staff

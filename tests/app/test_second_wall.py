@@ -33,8 +33,10 @@ NO_WALL = {
 # Tables behind a wall that one kind of tenant never sees a row of.
 HIDDEN_FROM: dict[str, set[str]] = {
     "vendor": {"order_marks", "order_review_rules", "order_reviews"},
-    "mall": set(),
-}
+    "mall": {
+        "settlement_cases", "settlement_list_rows", "settlement_lists", "settlement_runs", "settlement_terms",
+    },
+}  # fmt: skip
 
 
 # Tables whose rows belong to a mall or to a vendor, and say so in one column.
