@@ -15,7 +15,7 @@ from connectors import api as connectors
 from hub.kernel import bodies
 from hub.kernel.cells import cell
 from hub.kernel.db import HUB, uow
-from hub.kernel.errors import Malformed, NotFound
+from hub.kernel.errors import Malformed, NotFound, TooLarge
 from hub.kernel.types import parse_int_id, parse_uuid_id, public_id
 from hub.kernel.web import Answer, Call, Routes
 from orders.settlement import cases, lists, reconciling, sheets, statements
@@ -67,6 +67,7 @@ TABLES = (
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 )  # fmt: skip
 _XLSX = TABLES[-1]
+MOST_ROWS = 200_000  # of one list: the report on them is made in memory
 
 
 def number_in(call: Call[Any, Any], prefix: str, what: str) -> int:
@@ -99,6 +100,8 @@ async def answer_upload(
     pieces: AsyncIterator[list[connectors.OrderRow]] = connectors.uploaded_orders(bodies.chunks(request))
     async for piece in lists.upload(vendor_id, actor, tenant, pieces, days):
         results += piece
+        if len(results) > MOST_ROWS:
+            raise TooLarge(f"at most {MOST_ROWS} rows a list; those before it are kept, send the rest", code="too_many")
     if "text/csv" not in request.headers.get("Accept", ""):
         body = b'{"results":[' + b",".join(orjson.dumps(result.model_dump()) for result in results) + b"]}"
         return web.Response(body=body, content_type="application/json")

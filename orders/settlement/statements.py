@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
@@ -23,24 +23,18 @@ from hub.kernel import audit
 from hub.kernel.db import Tx
 from hub.kernel.errors import Conflict, NotFound, Rejected
 from orders import store
-from orders.contracts import LineDelivery
+from orders.settlement.owed import Owed, StatementLine, listed_taxes, terms_at, terms_of
 from orders.settlement.reconciling import deliveries_of
 from orders.settlement.rules import (
     ZERO,
-    Terms,
     day_of,
-    days_late,
-    deduction,
     minor,
     month_bounds,
-    tax_within,
 )
-from orders.store import reconciling as kept
 from orders.store import statements as books
 
 LOOK_BACK = timedelta(days=190)  # how old an order may be at the cut-off and still be owed or corrected
 _PAGE = 500
-_UNPAID = ("cancelled", "expired", "unsupplied")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,33 +64,6 @@ async def party_of(tx: Tx, kind: Literal["vendor", "mall"], party_id: int) -> Pa
     if name is None:
         raise NotFound("there is no such mall", code="no_mall")
     return Party(kind, party_id, name)
-
-
-@dataclass(slots=True)
-class StatementLine:
-    """One line of a statement; see orders.store.settling."""
-
-    kind: str
-    order_no: str
-    po_number: str
-    amount: Decimal
-    no: int = 0
-    line_id: UUID | None = None
-    adjustment_id: int | None = None
-    vendor_order_no: str | None = None
-    counterpart: str | None = None
-    line_no: int | None = None
-    sku: str | None = None
-    title: str | None = None
-    quantity: int | None = None
-    unit_price: Decimal | None = None
-    tax_rate: Decimal | None = None
-    tax_amount: Decimal | None = None
-    tax_source: str | None = None
-    delivered_at: datetime | None = None
-    due_at: datetime | None = None
-    days_late: int | None = None
-    note: str | None = None
 
 
 @dataclass(slots=True)
@@ -222,121 +189,22 @@ async def _owed(tx: Tx, drafted: Draft, rows: Sequence[store.Row], *, moved: boo
     ids = [row["line_id"] for row in rows]
     arrived = await deliveries_of(tx, ids)
     billed = {row["line_id"]: row for row in await books.billed(tx, drafted.party.key, drafted.month, ids)}
-    terms = await _terms(tx, sorted({row["vendor_id"] for row in rows}))
-    taxes = await _listed_taxes(tx, rows)
+    terms = await terms_of(tx, sorted({row["vendor_id"] for row in rows}))
+    taxes = await listed_taxes(tx, rows)
     made: dict[str, list[StatementLine]] = {}
     for row in rows:
         delivery = None if moved else arrived.get(row["line_id"])
-        owed = _Owed(drafted, row, delivery, _terms_at(terms, row), taxes.get(row["line_id"]))
+        owed = Owed(
+            row,
+            drafted.cutoff,
+            delivery,
+            terms_at(terms, row),
+            taxes.get(row["line_id"]),
+            mall=drafted.party.kind == "mall",
+        )
         made.setdefault(row["currency"], []).extend(owed.lines(billed.get(row["line_id"])))
     for currency, lines in made.items():
         await drafted.add(tx, currency, lines)
-
-
-class _Owed:
-    """What one order line means for one party."""
-
-    def __init__(
-        self,
-        drafted: Draft,
-        row: store.Row,
-        delivery: LineDelivery | None,
-        terms: Terms,
-        listed: tuple[Decimal | None, Decimal | None] | None,
-    ) -> None:
-        self._drafted, self._row, self._terms = drafted, row, terms
-        at = delivery.delivered_at if delivery is not None else None
-        self._delivery = delivery if at is not None and at < drafted.cutoff and row["status"] not in _UNPAID else None
-        self.quantity: int = row["quantity"] if self._delivery else 0
-        self.amount: Decimal = row["unit_price"] * self.quantity
-        self.late = days_late(at, delivery.due_at) if self._delivery and at and delivery else 0
-        self.rate, self.tax, self.source = self._tax(listed)
-
-    def _tax(
-        self, listed: tuple[Decimal | None, Decimal | None] | None
-    ) -> tuple[Decimal | None, Decimal | None, str | None]:
-        """Rate, amount and who says so: the vendor's list before the agreed terms, else nothing."""
-        if listed is not None:
-            return listed[0], listed[1] if self._delivery else None, "list"
-        if self._terms.tax_rate is not None:
-            tax = tax_within(self.amount, self._terms.tax_rate, self._row["currency"])
-            return self._terms.tax_rate, tax, "terms"
-        return None, None, None
-
-    def lines(self, billed: store.Row | None) -> list[StatementLine]:
-        made = []
-        goods, deducted = (billed["goods"], billed["deducted"]) if billed is not None else (ZERO, ZERO)
-        if self.amount != goods:
-            tax = self.tax
-            if billed is not None and billed["tax"] is not None:
-                tax = (self.tax or ZERO) - billed["tax"]
-            line = self._line("goods" if billed is None else "correction", self.amount - goods)
-            line.quantity = self.quantity - (billed["quantity"] if billed is not None else 0)
-            line.unit_price = self._row["unit_price"]
-            line.tax_rate, line.tax_amount = self.rate, tax
-            line.tax_source = self.source if self.rate is not None or tax is not None else None
-            line.note = None if billed is None else "put right" if self._delivery else "not delivered after all"
-            made.append(line)
-        if self._drafted.party.kind == "vendor":
-            due = -deduction(self.amount, self._row["currency"], self.late, self._terms)
-            if due != deducted:
-                line = self._line("deduction", due - deducted)
-                line.note = f"late delivery, {self.late} d" if due else "deduction taken back"
-                made.append(line)
-        return made
-
-    def _line(self, kind: str, amount: Decimal) -> StatementLine:
-        row, mall = self._row, self._drafted.party.kind == "mall"
-        return StatementLine(
-            kind=kind,
-            amount=amount,
-            order_no=row["mall_order_no"] if mall else row["po_number"],
-            po_number=row["po_number"],
-            vendor_order_no=row["vendor_order_no"],
-            counterpart=row["vendor_name"] if mall else None,
-            line_id=row["line_id"],
-            line_no=row["line_no"],
-            sku=row["vendor_sku"],
-            title=row["title"],
-            delivered_at=self._delivery.delivered_at if self._delivery else None,
-            due_at=self._delivery.due_at if self._delivery else None,
-            days_late=self.late or None,
-        )
-
-
-async def _terms(tx: Tx, vendor_ids: Sequence[int]) -> dict[int, list[store.Row]]:
-    found: dict[int, list[store.Row]] = {}
-    for row in await books.terms_of(tx, vendor_ids):
-        found.setdefault(row["vendor_id"], []).append(row)
-    return found
-
-
-def _terms_at(terms: Mapping[int, Sequence[store.Row]], row: store.Row) -> Terms:
-    """The terms in force on the day (Asia/Shanghai) on which the order was placed."""
-    day = day_of(row["placed_at"])
-    for agreed in terms.get(row["vendor_id"], ()):
-        if agreed["valid_from"] <= day and (agreed["valid_to"] is None or day <= agreed["valid_to"]):
-            return Terms(
-                agreed["late_per"], agreed["late_share"], agreed["late_amount"], agreed["late_cap"], agreed["tax_rate"],
-                agreed["currency"],
-            )  # fmt: skip
-    return Terms()
-
-
-async def _listed_taxes(tx: Tx, rows: Sequence[store.Row]) -> dict[UUID, tuple[Decimal | None, Decimal | None]]:
-    """What the vendor's list says of the tax of each line: only where it speaks of this article alone and of the amount
-    that we have, so that its tax is the tax of this line."""
-    said: dict[tuple[UUID, str], store.Row] = {}
-    for row in await kept.listed_about(tx, sorted({row["po_id"] for row in rows})):
-        said[row["po_id"], row["sku"]] = row
-    found = {}
-    for row in rows:
-        listed = said.get((row["po_id"], row["vendor_sku"]))
-        if listed is None or (listed["tax_rate"] is None and listed["tax_amount"] is None):
-            continue
-        if listed["amount"] == row["unit_price"] * row["quantity"]:
-            found[row["line_id"]] = (listed["tax_rate"], listed["tax_amount"])
-    return found
 
 
 async def issue(tx: Tx, statement_id: int, actor: str) -> store.Row:

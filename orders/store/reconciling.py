@@ -22,7 +22,7 @@ _SAID = "quantity, amount, currency, status, raw_status, tax_rate, tax_amount"
 _NEW_SAID = ", ".join(f"EXCLUDED.{name.strip()}" for name in _SAID.split(","))
 _OLD_SAID = ", ".join(f"r.{name.strip()}" for name in _SAID.split(","))
 _KEPT = "(r.by_hand AND r.state = 'matched') OR (r.state = 'discarded' AND EXCLUDED.state = 'quarantined')"
-# What a person decided about a row stays while the vendor says the same of it.
+# What a person decided about a row stays, whatever the vendor says of the same number later.
 _PUT_ROWS = (
     f"INSERT INTO settlement_list_rows AS r (vendor_id, list_id, first_seen_at, changed_at, {names(ROW_COLUMNS)}) "  # noqa: S608
     f"SELECT $1, $2, $3, $3, u.* FROM {unnest(ROW_COLUMNS, 4)} "
@@ -210,9 +210,10 @@ async def vendors_without_run(tx: Tx, vendor_ids: Sequence[int], day: date, sinc
     """Those of these vendors with purchase orders since then (or a list) whose run of this day is not done."""
     rows = await tx.fetch(
         "SELECT v.id FROM unnest($3::int8[]) AS v(id) WHERE NOT EXISTS (SELECT 1 FROM settlement_runs r "
-        "WHERE r.vendor_id = v.id AND r.day = $1 AND r.state = 'done') AND (EXISTS (SELECT 1 FROM "
-        "purchase_orders p WHERE p.vendor_id = v.id "
-        "AND p.created_at >= $2) OR EXISTS (SELECT 1 FROM settlement_lists l WHERE l.vendor_id = v.id)) ORDER BY v.id",
+        "WHERE r.vendor_id = v.id AND r.day = $1 AND r.state = 'done') AND ((SELECT p.created_at FROM "
+        "purchase_orders p "
+        "WHERE p.vendor_id = v.id ORDER BY p.id DESC LIMIT 1) >= $2 OR EXISTS (SELECT 1 FROM settlement_lists l "
+        "WHERE l.vendor_id = v.id)) ORDER BY v.id",
         day,
         since,
         list(vendor_ids),
@@ -221,21 +222,22 @@ async def vendors_without_run(tx: Tx, vendor_ids: Sequence[int], day: date, sinc
 
 
 async def pos_made(
-    tx: Tx, vendor_id: int, since: datetime, until: datetime, after: uuid.UUID | None, limit: int
+    tx: Tx, vendor_id: int, since: datetime, until: datetime, before: uuid.UUID | None, limit: int
 ) -> list[asyncpg.Record]:
-    """A vendor's purchase orders made in [since, until), from old to new, each with its live lines."""
-    return await tx.fetch(
+    """A page of a vendor's purchase orders made in [since, until), from new to old (so that years of older ones
+    are never walked through), each with its live lines. Empty at the end."""
+    rows = await tx.fetch(
         "SELECT p.id, p.number, p.vendor_order_no, p.status, p.created_at, (SELECT jsonb_agg(jsonb_build_object("
         "'id', x.line_id, 'sku', x.vendor_sku, 'quantity', x.quantity, 'unit_price', x.unit_price::text, "
         "'currency', x.currency) ORDER BY x.line_no) FROM po_lines x WHERE x.po_id = p.id AND NOT x.removed) AS lines "
-        "FROM purchase_orders p WHERE p.vendor_id = $1 AND ($4::uuid IS NULL OR p.id > $4) AND p.created_at >= $2 "
-        "AND p.created_at < $3 ORDER BY p.id LIMIT $5",
+        "FROM purchase_orders p WHERE p.vendor_id = $1 AND ($3::uuid IS NULL OR p.id < $3) AND p.created_at < $2 "
+        "ORDER BY p.id DESC LIMIT $4",
         vendor_id,
-        since,
         until,
-        after,
+        before,
         limit,
     )
+    return [row for row in rows if row["created_at"] >= since]
 
 
 # Cases ---------------------------------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ runs = Table(
     Column("vendor_id", BigInteger, nullable=False),
     Column("day", Date, nullable=False),
     Column("state", Text, nullable=False),
-    Column("cursor", UUID(as_uuid=True)),  # the last purchase order that was looked at
+    Column("cursor", UUID(as_uuid=True)),  # the oldest purchase order that was looked at
     Column("figures", JSONB, nullable=False),
     Column("started_at", DateTime(timezone=True), nullable=False),
     Column("finished_at", DateTime(timezone=True)),

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import structlog
 
+import fulfillment.api
+from fulfillment import clocks
 from hub.kernel import secrets
 from hub.kernel.db import uow
 from hub.kernel.settings import reset_settings
 from hub.kernel.types import parse_uuid_id
 from orders import api, review, store
-from orders.contracts import OrderPlaced
+from orders.contracts import OrderCancelled, OrderPlaced
 from orders.suspicion import RuleSet
 from tests.orders.world import SHIP_TO, World
 
@@ -129,6 +132,30 @@ async def test_a_refusal_cancels_with_the_reason_and_gives_the_stock_back(world:
         facts = await api.line_facts(tx, order_id=uuid.UUID(held["id"][4:]))
     assert [fact.status for fact in facts] == ["cancelled"], "the 72-hour figure publishes it as an exclusion"
     await world.sound()
+
+
+async def test_the_72_hour_clock_starts_at_t0_and_a_refusal_is_a_published_exclusion(world: World) -> None:
+    mall, product, _ = await shop(world)
+    await set_rules(mall, {"name": "large", "kind": "large_value", "amount": "1", "action": "hold"})
+    going, refused = [await world.placed(mall, of(product)) for _ in range(2)]
+    world.later(7200)
+    await decided(going["id"])
+    await decided(refused["id"], "refuse")
+    await world.work()
+    async with uow() as tx:
+        for event in world.saw(OrderPlaced):
+            await clocks.on_placed(tx, event)
+        for event in world.saw(OrderCancelled):
+            await clocks.on_cancelled(tx, event)
+        rows = {row["order_id"].hex: row for row in await tx.fetch("SELECT * FROM fulfillment_line_clock")}
+        later = tx.now + timedelta(hours=100)
+        figure = await fulfillment.api.delivery_72h(tx, (tx.now - timedelta(days=1), tx.now), later)
+    for order in (going, refused):
+        row = rows[order["id"][4:]]
+        assert (row["t0"].isoformat(), row["due_at"].isoformat()) == (
+            order["placed_at"].replace("Z", "+00:00"), order["due_at"].replace("Z", "+00:00"),
+        )  # fmt: skip
+    assert (figure.denominator, figure.excluded) == (1, 1)
 
 
 async def test_a_flag_lets_the_order_go_and_waits_for_a_look(world: World) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from connectors.contracts import ListedStatus as Said
 from hub.kernel.cells import cell
 from orders.lifecycle import PoStatus
+from orders.settlement.owed import StatementLine
 from orders.settlement.rules import (
     CaseKind,
     OurLine,
@@ -26,7 +27,7 @@ from orders.settlement.rules import (
     month_bounds,
     tax_within,
 )
-from orders.settlement.statements import StatementLine, Sums
+from orders.settlement.statements import Sums
 
 money = st.decimals("0.0001", "99999", places=4)
 D = Decimal
