@@ -445,6 +445,12 @@ async def _served(world: World, vendor: Tenant, order: Mapping[str, Any], what: 
     vendor.marks |= {po["id"], po["number"]}
 
 
+async def written() -> str:
+    """How far the write-ahead log has come: where it has not moved, no table has changed."""
+    async with uow() as tx:
+        return str(await tx.fetchval("SELECT pg_current_wal_insert_lsn()::text"))
+
+
 async def footprint() -> dict[str, str]:
     """A digest of every table: two that are equal mean that nothing was written in between."""
     digests = (
