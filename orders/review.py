@@ -60,22 +60,29 @@ class Watch:
         """Write the order's mark and hold it against the rules. `lines` hold their stock already."""
         amount = sum((line.unit_price * line.quantity for line in lines), Decimal(0))
         currency = lines[0].currency
-        windows = self._windows(tx.now)
-        rows = await store.measure(tx, order_id, self.mall_id, self.employee, self.address, amount, currency, windows)
-        if self._near_a_mall_limit(rows):  # only now and last of all locks, since it is the whole mall's
-            await store.take_turns(tx, [_turn(b"mall", self.mall_id.to_bytes(8, "big"))])
-            rows = await store.measure(
-                tx, order_id, self.mall_id, self.employee, self.address, amount, currency, windows, write=False
-            )
-        seen = {row["name"]: self._seen(row, order_id) for row in rows}
         units: dict[int, int] = {}
         for line in lines:
             units[line.product_id] = units.get(line.product_id, 0) + line.quantity
-        left: dict[int, int | None] = {}
         drains = [rule for rule in self.rules.rules if isinstance(rule, Drain)]
-        if drains and self.employee:
-            seen |= await self._taken(tx, drains, sorted(units))
-            left = await _left(tx, lines)
+        asking = (
+            tx, order_id, self.mall_id, self.employee, self.address, amount, currency, self._windows(tx.now),
+            [(rule.name, tx.now - timedelta(seconds=rule.window_s)) for rule in drains], sorted(units),
+        )  # fmt: skip
+        rows = await store.measure(*asking)
+        if self._near_a_mall_limit(rows):  # only now and last of all locks, since it is the whole mall's
+            await store.take_turns(tx, [_turn(b"mall", self.mall_id.to_bytes(8, "big"))])
+            rows = await store.measure(*asking, write=False)
+        seen = {row["name"]: self._seen(row) for row in rows if row["product_id"] is None}
+        taken: dict[str, dict[int, int]] = {rule.name: {} for rule in drains}
+        for row in rows:
+            if row["product_id"] is not None:
+                taken[row["name"]][row["product_id"]] = int(row["orders"])
+        seen |= {name: Seen(units=found) for name, found in taken.items()}
+        left: dict[int, int | None] = {}
+        if self.employee and any(
+            count + taken[rule.name].get(one, 0) > rule.units for rule in drains for one, count in units.items()
+        ):
+            left = await _left(tx, lines)  # scarce or not matters only now
         asked = Asked(amount, currency, units, left, bool(self.employee), bool(self.address))
         findings = tuple(judge(self.rules.rules, seen, asked))
         held = any(found.holds for found in findings)
@@ -92,24 +99,17 @@ class Watch:
         return found
 
     def _near_a_mall_limit(self, rows: Sequence[store.Row]) -> bool:
-        counted = {row["name"]: row for row in rows}
+        counted = {row["name"]: row for row in rows if row["product_id"] is None}
         return any(
             rule.amount is not None or counted[rule.name]["orders"] + _MARGIN >= (rule.orders or 0)
             for rule in self.rules.rules
             if isinstance(rule, Velocity) and rule.per == "mall"
         )
 
-    def _seen(self, row: store.Row, order_id: uuid.UUID) -> Seen:
+    def _seen(self, row: store.Row) -> Seen:
         own = set(self.employee)
         others = set(row["employees"] or ()) - own
         return Seen(int(row["orders"]), row["amount"], len(others) + bool(own))
-
-    async def _taken(self, tx: Tx, drains: Sequence[Drain], products: Sequence[int]) -> dict[str, Seen]:
-        windows = [(rule.name, tx.now - timedelta(seconds=rule.window_s)) for rule in drains]
-        units: dict[str, dict[int, int]] = {rule.name: {} for rule in drains}
-        for row in await store.units_taken(tx, self.mall_id, self.employee, windows, products):
-            units[row["name"]][row["product_id"]] = row["units"]
-        return {name: Seen(units=taken) for name, taken in units.items()}
 
 
 async def _left(tx: Tx, lines: Sequence[Line]) -> dict[int, int | None]:

@@ -98,7 +98,7 @@ class Seen:
     orders: int = 0
     amount: Decimal = Decimal(0)  # in the rule's currency
     employees: int = 0  # different ones, this order's own among them when it has one
-    units: Mapping[int, int] = field(default_factory=dict)  # by product
+    units: Mapping[int, int] = field(default_factory=dict)  # taken before by the same employee, by product
 
 
 @dataclass(frozen=True, slots=True)

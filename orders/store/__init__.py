@@ -57,7 +57,6 @@ from orders.store.reviews import (
     past_deadline,
     reviews_after,
     take_turns,
-    units_taken,
 )
 from orders.store.settling import DDL as SETTLEMENT_DDL
 from orders.store.tables import DDL, Row
@@ -70,5 +69,5 @@ __all__ = [
     "lines_of", "live_holds", "lock_order", "lock_review", "measure", "needing_attention", "newest_rules",
     "open_attempt", "open_reservations", "order_row", "orders_after", "past_deadline", "po_ref", "po_row", "pos_of",
     "queue_for_reserving", "remove_po_lines", "reviews_after", "save_lines", "save_order", "save_pos", "start_clock",
-    "take_turns", "tried_vendors", "units_taken", "vendor_pos_after",
+    "take_turns", "tried_vendors", "vendor_pos_after",
 ]  # fmt: skip

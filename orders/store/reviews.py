@@ -114,7 +114,7 @@ _MEASURE = (
     "SELECT $1, $2, $3, ($4::bytea[])[1], ($5::bytea[])[1], $6, $7 WHERE $8), "
     "r AS (SELECT * FROM unnest($9::text[], $10::text[], $11::timestamptz[], $12::text[]) AS r(name, per, since, "
     "currency)) "
-    "SELECT r.name, count(m.order_id) AS orders, "
+    "SELECT r.name, NULL::int8 AS product_id, count(m.order_id) AS orders, "
     "coalesce(sum(m.amount) FILTER (WHERE m.currency = r.currency), 0) AS amount, "
     "array_agg(DISTINCT m.employee) FILTER (WHERE m.employee IS NOT NULL) AS employees "
     "FROM r LEFT JOIN LATERAL ("
@@ -124,14 +124,12 @@ _MEASURE = (
         f"AND at > r.since ORDER BY at DESC LIMIT {COUNTED})"
         for per, rule in (("employee", "employee = ANY($4)"), ("address", "address = ANY($5)"), ("mall", "true"))
     )
-    + ") AS m ON true GROUP BY r.name"
-)
-_UNITS = (
-    "SELECT r.name, l.product_id, sum(l.quantity)::int AS units "
-    "FROM unnest($3::text[], $4::timestamptz[]) AS r(name, since) JOIN order_marks m ON m.employee = ANY($2) "
-    "AND m.mall_id = $1 AND m.at > r.since JOIN order_lines l ON l.order_id = m.order_id "
-    "AND l.product_id = ANY($5) AND l.status NOT IN ('cancelled', 'expired', 'unsupplied') GROUP BY r.name, "
-    "l.product_id"
+    + ") AS m ON true GROUP BY r.name UNION ALL "
+    "SELECT d.name, l.product_id, sum(l.quantity), 0, NULL FROM unnest($13::text[], $14::timestamptz[]) AS "
+    "d(name, since) "
+    "JOIN order_marks m ON m.employee = ANY($4) AND m.mall_id = $2 AND m.at > d.since AND m.order_id <> $1 "
+    "JOIN order_lines l ON l.order_id = m.order_id AND l.product_id = ANY($15) "
+    "AND l.status NOT IN ('cancelled', 'expired', 'unsupplied') GROUP BY d.name, l.product_id"
 )
 
 
@@ -144,23 +142,19 @@ async def measure(
     amount: Decimal,
     currency: str,
     windows: Sequence[tuple[str, str, datetime, str]],
+    drains: Sequence[tuple[str, datetime]],
+    products: Sequence[int],
     *,
     write: bool = True,
 ) -> list[asyncpg.Record]:
-    """Write the order's mark (the first of `employee` and `address`; `write`) and, for each window (rule, per, since,
-    currency), what was there before it."""
+    """Write the order's mark (the first of `employee` and `address`; `write`) and say what was there before it:
+    for each window (rule, per, since, currency) orders, amount and employees; for each drain (rule, since) and
+    product the units that the employee's earlier orders still want, as `orders` of a `product_id`."""
     columns = [list(column) for column in zip(*windows, strict=True)] or [[], [], [], []]
+    columns += [[name for name, _ in drains], [at for _, at in drains], list(products)]
     return await tx.fetch(
         _MEASURE, order_id, mall_id, tx.now, list(employee), list(address), amount, currency, write, *columns
     )
-
-
-async def units_taken(
-    tx: Tx, mall_id: int, employee: Sequence[bytes], windows: Sequence[tuple[str, datetime]], products: Sequence[int]
-) -> list[asyncpg.Record]:
-    """Units of each product that an employee's earlier orders within each window still want."""
-    names, since = [name for name, _ in windows], [at for _, at in windows]
-    return await tx.fetch(_UNITS, mall_id, list(employee), names, since, list(products))
 
 
 async def add_review(
