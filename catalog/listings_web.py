@@ -21,6 +21,7 @@ from catalog.taking import PIECE, Mode, Upload
 from connectors import api as connectors
 from connectors.contracts import BadRow, ListingIn, OnHand
 from hub.kernel import bodies, clock
+from hub.kernel.cells import cell
 from hub.kernel.errors import Fault, HubError, Malformed, Rejected, TooLarge
 from hub.kernel.types import Currency, DeliveryMode, Input, Instant, Kind, Level, Price, SafeText, Sku, View
 from hub.kernel.web import Call, Routes
@@ -34,7 +35,6 @@ TABLES = (
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 )  # fmt: skip
 _IN_MEMORY = 1 << 20
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Text120 = Annotated[SafeText, Field(max_length=120)]
 
@@ -226,12 +226,7 @@ async def _report(request: web.Request, kept: Any) -> web.StreamResponse:
         writer = csv.writer(text)
         for line in some:
             said = orjson.loads(line)
-            writer.writerow([_cell(said[name]) for name in ("row", "sku", "result", "detail")])
+            writer.writerow([cell(said[name]) for name in ("row", "sku", "result", "detail")])
         await response.write(text.getvalue().encode())
     await response.write_eof()
     return response
-
-
-def _cell(value: Any) -> str:
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -53,6 +53,8 @@ from connectors.directory import (
     vendor_name,
 )
 from connectors.inbox import Landing, connections_to_poll, forget_old, land_push, landed, poll_messages
+from connectors.ledgers import OrderRow
+from connectors.ledgers import orders_of as uploaded_orders
 from connectors.protocol import Remaps
 from connectors.runs import (
     Due,
@@ -168,6 +170,7 @@ __all__ = [
     "Due",
     "Known",
     "Landing",
+    "OrderRow",
     "Preview",
     "Run",
     "TrialResult",
@@ -208,5 +211,6 @@ __all__ = [
     "sync_now",
     "try_connection",
     "uploaded_listings",
+    "uploaded_orders",
     "vendor_name",
 ]

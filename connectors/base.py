@@ -129,6 +129,7 @@ _METHODS: dict[Capability, tuple[str, ...]] = {
     Capability.BOOKS_SLOTS: ("books_slots",),
     Capability.ISSUES_CODES: ("issue",),
     Capability.OBSERVES_PRICES: ("observes_prices",),
+    Capability.LISTS_ORDERS: ("list_orders",),
     Capability.POLLS_MESSAGES: ("messages", "acknowledge", "parse_message"),
 }
 

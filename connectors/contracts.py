@@ -32,6 +32,7 @@ class Capability(StrEnum):
     ISSUES_CODES = "issues_codes"
     OBSERVES_PRICES = "observes_prices"
     POLLS_MESSAGES = "polls_messages"
+    LISTS_ORDERS = "lists_orders"
 
 
 class ListingIn(Frozen):
@@ -233,6 +234,33 @@ class OrderUpdate(Frozen):
     at: Instant
     tracking_no: str | None = None
     carrier: str | None = None
+
+
+class ListedStatus(StrEnum):
+    """What a vendor's own list says of an order. Anything else stays `unknown` with its raw value."""
+
+    OPEN = "open"
+    SHIPPED = "shipped"
+    DELIVERED = "delivered"
+    CANCELLED = "cancelled"
+    REFUSED = "refused"  # the recipient did not take it, or sent it back
+    UNKNOWN = "unknown"
+
+
+class ListedOrder(Frozen):
+    """One row of a vendor's own list of our orders: an order as a whole, or with `vendor_sku` one of its articles. What
+    the list does not say is None. `amount` is of the whole row; `tax_rate` is a share (0.13), as the vendor says it."""
+
+    po_number: Annotated[SafeText, Field(min_length=1, max_length=100)] | None = None
+    vendor_order_no: Annotated[SafeText, Field(min_length=1, max_length=100)] | None = None
+    vendor_sku: Annotated[SafeText, Field(min_length=1, max_length=128)] | None = None
+    quantity: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    amount: Annotated[Decimal, Field(ge=0, le=Decimal("99999999999"), decimal_places=4)] | None = None
+    currency: Currency | None = None
+    status: ListedStatus = ListedStatus.UNKNOWN
+    raw_status: Annotated[SafeText, Field(max_length=120)] | None = None
+    tax_rate: Annotated[Decimal, Field(ge=0, lt=1, decimal_places=6)] | None = None
+    tax_amount: Annotated[Decimal, Field(ge=0, le=Decimal("99999999999"), decimal_places=4)] | None = None
 
 
 class IssuedCode(Frozen):

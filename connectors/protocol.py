@@ -4,12 +4,14 @@ connection by `connectors.api.open_connector`; it owns its HTTP client and is cl
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import date
 from typing import Protocol, runtime_checkable
 
 from connectors.contracts import (
     BadRow,
     Cursor,
     IssuedCode,
+    ListedOrder,
     ListingIn,
     Message,
     OrderUpdate,
@@ -96,6 +98,15 @@ class TracksOrders(Protocol):
     async def track(self, vendor_order_no: str) -> Sequence[OrderUpdate]:
         """The vendor's own view of the order now: one update a parcel, or one for the order while it has none. Empty
         when the vendor knows no such order."""
+        ...
+
+
+@runtime_checkable
+class ListsOrders(Protocol):
+    def list_orders(self, day: date) -> AsyncIterator[Sequence[ListedOrder]]:
+        """The vendor's own list of our orders that were made, delivered or refused on a day that is over (of the
+        vendor's calendar), each order once. Raises Broken when it is not whole: what is missing must not pass for
+        absent."""
         ...
 
 

@@ -3,6 +3,8 @@ command-line import of tracking events needs. All but the tasks run inside the c
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from fulfillment import clocks, sla, stockouts, store, tracking
@@ -12,6 +14,7 @@ from fulfillment.sla import Class72h
 from fulfillment.stockouts import StockoutCounts
 from fulfillment.tracking import on_payload, on_shipment_updated, record_events
 from hub.kernel.db import Tx, uow
+from orders.contracts import LineDelivery
 
 Window = tuple[datetime, datetime]
 
@@ -37,6 +40,11 @@ async def tracking_freshness(tx: Tx, since: datetime) -> TrackingFreshness:
     """How long carriers' events received since `since` took from the scan to us, in seconds."""
     row = await store.tracking_lag(tx, since)
     return TrackingFreshness(events=row["events"], p50_s=row["p50"], p95_s=row["p95"], window=(since, tx.now))
+
+
+async def deliveries_of(tx: Tx, line_ids: Sequence[uuid.UUID]) -> list[LineDelivery]:
+    """What is known of the delivery of these lines, for settlement; nothing for lines without a clock."""
+    return [LineDelivery(**dict(row)) for row in await store.deliveries_of(tx, line_ids)]
 
 
 async def refresh_undecided() -> int:
@@ -67,7 +75,8 @@ async def invariants(tx: Tx) -> dict[str, bool]:
 
 
 __all__ = [
-    "adopt_late", "delivery_72h", "invariants", "on_accepted", "on_cancelled", "on_payload", "on_placed", "on_refused",
-    "on_shipment_updated", "on_unsupplied", "record_events", "refresh_undecided", "stockout_figure",
+    "adopt_late", "deliveries_of", "delivery_72h", "invariants", "on_accepted", "on_cancelled", "on_payload",
+    "on_placed", "on_refused", "on_shipment_updated", "on_unsupplied", "record_events", "refresh_undecided",
+    "stockout_figure",
     "tracking_freshness",
 ]  # fmt: skip

@@ -11,13 +11,16 @@ from typing import Any
 from connectors.contracts import OrderUpdate, ShipmentStatus
 from hub.kernel.db import Tx
 from hub.kernel.errors import NotFound
-from orders import outcomes, store
+from orders import outcomes, review, store
 from orders.book import Book, Po, open_book
 from orders.contracts import LineFacts, OrderStanding, PoRef, PoStanding
 from orders.issuing import on_refused, submit_to_vendors
 from orders.lifecycle import PoStatus, move
 from orders.placing import place_due
+from orders.review import decide_overdue as decide_overdue_reviews
 from orders.service import expire_reservations
+from orders.settlement.reconciling import read_deliveries_with, reconcile_due
+from orders.store import statements as books
 
 _LEFT_THE_VENDOR = frozenset(
     {
@@ -142,6 +145,11 @@ async def _changing(tx: Tx, po_id: uuid.UUID) -> AsyncIterator[tuple[Book, Po]]:
         await book.save(tx)
 
 
+async def forget_old(tx: Tx) -> None:
+    """Forget who ordered to where once no rule can ask any more."""
+    await store.forget_marks(tx, review.KEEP_MARKS)
+
+
 async def counts(tx: Tx) -> dict[str, int]:
     """Orders placed; split over several vendors from the start; with a line that failed over; with a line that no
     vendor could supply (`refused`)."""
@@ -163,10 +171,12 @@ async def invariants(tx: Tx) -> dict[str, bool]:
         "one_vendor_order_per_purchase_order": not broken["vendor_orders_shared"],
         "holds_match_lines": not broken["lines_without_their_hold"] and not broken["holds_shared"],
         "due_at_is_72h_after_t0": not broken["wrong_due"],
+        "statements_are_the_sum_of_their_lines": not await books.wrong_statements(tx),
     }
 
 
 __all__ = [
-    "attention", "counts", "delivered", "expire_reservations", "find_po", "invariants", "line_facts", "on_order_update",
-    "on_refused", "place_due", "po_of_vendor", "shipped", "submit_to_vendors",
+    "attention", "counts", "decide_overdue_reviews", "delivered", "expire_reservations", "find_po", "forget_old",
+    "invariants", "line_facts", "on_order_update", "on_refused", "place_due", "po_of_vendor",
+    "read_deliveries_with", "reconcile_due", "shipped", "submit_to_vendors",
 ]  # fmt: skip

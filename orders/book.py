@@ -102,6 +102,8 @@ class Order:
     reserved_until: datetime | None
     placed_at: datetime | None
     due_at: datetime | None
+    held_until: datetime | None = None  # it waits for a review until then, and no vendor has it
+    reason: str | None = None  # why a review refused it
 
 
 _LINE = {f.name for f in fields(Line)}

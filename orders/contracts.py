@@ -77,6 +77,16 @@ class LineFacts(Frozen):
     pos: int = 1  # purchase orders that carried it; more than one means it failed over
 
 
+class LineDelivery(Frozen):
+    """What fulfilment knows of a line's delivery. `delivered_at` is when its last unit arrived by a carrier's scan (for
+    appointments the booking, for codes their issue); None until then."""
+
+    line_id: uuid.UUID
+    delivered_units: int
+    delivered_at: datetime | None
+    due_at: datetime
+
+
 class PoRef(Frozen):
     """How to find a purchase order from what a vendor or carrier says."""
 
@@ -111,6 +121,6 @@ class OrderStanding(Frozen):
 
 
 __all__ = [
-    "LineFacts", "LineUnsupplied", "OrderCancelled", "OrderPlaced", "OrderStanding", "OrderUpdate", "PoRef",
-    "PoStanding", "VendorAccepted", "VendorRefused",
+    "LineDelivery", "LineFacts", "LineUnsupplied", "OrderCancelled", "OrderPlaced", "OrderStanding", "OrderUpdate",
+    "PoRef", "PoStanding", "VendorAccepted", "VendorRefused",
 ]  # fmt: skip

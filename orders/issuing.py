@@ -75,6 +75,15 @@ async def issue(tx: Tx, book: Book, lines: Sequence[Line]) -> list[Po]:
     return pos
 
 
+async def send(tx: Tx, book: Book) -> None:
+    """Make the purchase orders of an order whose t0 has passed and let them go out."""
+    lines = [line for line in book.lines.values() if line.status is LineStatus.RESERVED]
+    for line in lines:
+        line.move("confirm")
+    await issue(tx, book, lines)
+    tx.emit(OrderPlaced(order_id=book.order.id, mall_id=book.order.mall_id))
+
+
 async def can_place(tx: Tx, connection_id: int) -> bool:
     """Whether this vendor's system takes orders from us; otherwise the vendor answers in the portal."""
     connection = await connectors.get_connection(tx, connection_id)

@@ -18,7 +18,7 @@ class OrderStatus(StrEnum):
     """A mall's order. From `placed` on it follows its lines (see `order_event`)."""
 
     RESERVED = "reserved"  # stock is held until reserved_until, nothing is bought
-    PLACED = "placed"  # t0 has passed; vendors are being asked
+    PLACED = "placed"  # t0 has passed; vendors are being asked, or a review holds it (lines still reserved)
     ACCEPTED = "accepted"  # a vendor has accepted every line that is still wanted
     SHIPPED = "shipped"  # every line that is still wanted has left its vendor
     CANCELLING = "cancelling"  # every line that is not finished waits for its vendor's word on a cancellation

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, WithJsonSchema, model_validator
 
 from hub.kernel.secrets import mask_name, mask_phone
 from hub.kernel.types import Currency, Input, Money, Price, SafeText, View, parse_int_id, public_id
@@ -87,9 +87,11 @@ class LineIn(Input):
 
 
 class OrderIn(Input):
-    """A new order. `reserve` holds the stock until it is confirmed; `place` buys at once."""
+    """A new order. `reserve` holds the stock until it is confirmed; `place` buys at once. `employee_ref` is any word by
+    which the mall knows who orders, the same word for the same person; only a keyed hash of it is kept."""
 
     mall_order_no: OrderNo
+    employee_ref: Annotated[SecretStr, Field(min_length=1, max_length=128)] | None = None
     mode: Literal["reserve", "place"]
     ship_to: ShipToIn
     lines: Annotated[list[LineIn], Field(min_length=1, max_length=200)]
@@ -174,7 +176,8 @@ class ShipToView(View):
 
 
 class OrderView(View):
-    """An order as its mall sees it; name, phone and address are masked."""
+    """An order as its mall sees it; name, phone and address are masked. `held_until`: the order waits for a review
+    under the mall's rules and no vendor has it yet; `reason`: why a review refused it."""
 
     id: str
     mall_order_no: str
@@ -184,6 +187,8 @@ class OrderView(View):
     placed_at: datetime | None
     due_at: datetime | None
     reserved_until: datetime | None
+    held_until: datetime | None = None
+    reason: str | None = None
     total: Money
     ship_to: ShipToView
     lines: list[LineView]
@@ -266,6 +271,8 @@ def view_of(order: Order, lines: Iterable[Line], pos: Iterable[Po], ship_to: Map
         placed_at=order.placed_at,
         due_at=order.due_at,
         reserved_until=order.reserved_until,
+        held_until=order.held_until,
+        reason=order.reason,
         total=Money(amount=order.total, currency=order.currency),
         ship_to=masked(ship_to),
         lines=[_line_view(line) for line in lines],

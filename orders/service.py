@@ -17,7 +17,7 @@ from hub.kernel.errors import Conflict, Fault, Rejected, TooMany
 from hub.kernel.failpoints import failpoint
 from hub.kernel.settings import settings
 from hub.kernel.types import DeliveryMode, public_id, uuid7
-from orders import issuing, outcomes, store
+from orders import issuing, outcomes, review, store
 from orders.book import Book, Line, Order, Po, books_of, open_book, order_of, read_book, total_of
 from orders.contracts import OrderPlaced
 from orders.lifecycle import LineStatus, OrderStatus, PoStatus, WrongState, move, terminal
@@ -35,10 +35,13 @@ async def create(tx: Tx, mall_id: int, asked: OrderIn) -> OrderView:
     if asked.mode == "reserve":
         await _within_cap(tx, mall_id)
     order_id = uuid7()
+    watch = await review.begin(tx, mall_id, asked)  # before any stock is held: its locks come first
     lines = await _choose(tx, mall_id, asked)
     failpoint("orders.stock_held")
     _check_address(asked, lines)
+    verdict = await watch.judge(tx, order_id, lines) if watch is not None else review.CLEAR
     placing = asked.mode == "place"
+    going = placing and verdict.held_until is None
     order = Order(
         id=order_id,
         mall_id=mall_id,
@@ -52,9 +55,10 @@ async def create(tx: Tx, mall_id: int, asked: OrderIn) -> OrderView:
         reserved_until=None if placing else tx.now + timedelta(seconds=settings().reserve_ttl_s),
         placed_at=tx.now if placing else None,
         due_at=tx.now + DELIVERED_WITHIN if placing else None,
+        held_until=verdict.held_until,
     )
     pos: list[Po] = []
-    if placing:
+    if going:
         for line in lines:
             line.move("confirm")
         pos = issuing.draft(order, lines, 1, tx.now)
@@ -64,7 +68,8 @@ async def create(tx: Tx, mall_id: int, asked: OrderIn) -> OrderView:
             code="duplicate_order_no",
             faults=(Fault("/mall_order_no", "already used"),),
         )
-    if placing:
+    await review.note(tx, mall_id, order_id, verdict)
+    if going:
         tx.emit(OrderPlaced(order_id=order_id, mall_id=mall_id))
     failpoint("orders.order_written")
     tx.after_commit(lambda: metrics.ORDERS.labels(order.status.value).inc())
@@ -277,11 +282,9 @@ async def confirm(tx: Tx, mall_id: int, order_id: uuid.UUID) -> OrderView:
     order.status = move(order.status, "confirm")
     order.placed_at, order.due_at = tx.now, tx.now + DELIVERED_WITHIN
     await store.start_clock(tx, order.id, order.status.value, order.placed_at, order.due_at)
-    lines = [line for line in book.lines.values() if line.status is LineStatus.RESERVED]
-    for line in lines:
-        line.move("confirm")
-    await issuing.issue(tx, book, lines)
-    tx.emit(OrderPlaced(order_id=order.id, mall_id=mall_id))
+    if order.held_until is not None:
+        return show(book)  # t0 has passed; `review.release` sends it to the vendors
+    await issuing.send(tx, book)
     return show(book)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
+from connectors.contracts import ListedOrder, ListedStatus
 from connectors.jd_vop.vop import SpeaksVop, amount, china_time, digits, member, number
 from hub.kernel.errors import Broken
 from hub.kernel.types import Frozen
@@ -17,6 +18,7 @@ _PATHS: dict[DayKind, str] = {
     "delivered": "api/checkOrder/checkDlokOrder",
     "refused": "api/checkOrder/checkRefuseOrder",
 }
+_STATES = {0: ListedStatus.OPEN, 1: ListedStatus.DELIVERED, 2: ListedStatus.REFUSED}
 _PAGE = 100
 _BY_PAGE = 10_000  # JD pages so far; beyond it wants the smallest number seen
 
@@ -33,6 +35,24 @@ class DayOrder(Frozen):
 
 class Reconciles(SpeaksVop):
     """The lists of new, delivered and refused orders."""
+
+    async def list_orders(self, day: date) -> AsyncGenerator[Sequence[ListedOrder], None]:
+        """JD's three lists of a day as one, each order once: where two lists name an order, the later in its life
+        counts."""
+        found: dict[str, DayOrder] = {}
+        for kind in _PATHS:
+            async for order in self.orders_of(day, kind):
+                found[order.vendor_order_no] = order
+        yield [
+            ListedOrder(
+                vendor_order_no=order.vendor_order_no,
+                amount=order.amount,
+                currency="CNY" if order.amount is not None else None,
+                status=_STATES.get(-1 if order.state is None else order.state, ListedStatus.UNKNOWN),
+                raw_status=f"state {order.state}" + (", hung up" if order.hung_up else ""),
+            )
+            for order in found.values()
+        ]
 
     async def orders_of(self, day: date, kind: DayKind) -> AsyncGenerator[DayOrder, None]:
         """The orders of a day that is over (JD lists none of today), each once. Raises Broken when JD sends fewer than

@@ -39,6 +39,7 @@ from fulfillment.store.tables import (
 )
 from fulfillment.store.timing import (
     cancel_lines,
+    deliveries_of,
     lock_clocks,
     save_progress,
     start_clocks,
@@ -47,8 +48,8 @@ from fulfillment.store.timing import (
 
 __all__ = [
     "DDL", "INVARIANTS", "add_events", "add_parcel_lines", "add_parcels", "adopt_parked", "as_hub", "broken",
-    "cancel_lines", "carriers", "clocks_of", "count_72h", "count_stockouts", "events_of", "find_parcels", "line_clock",
-    "lock_clocks", "note_vendor_status", "open_shipment", "parcel_lines", "parcels", "parcels_of", "parked_lately",
-    "parked_of", "progress_of", "save_parcels", "save_progress", "shipments", "shipments_of", "start_clocks",
-    "tracking_events", "tracking_lag", "undecided_orders",
+    "cancel_lines", "carriers", "clocks_of", "count_72h", "count_stockouts", "deliveries_of", "events_of",
+    "find_parcels", "line_clock", "lock_clocks", "note_vendor_status", "open_shipment", "parcel_lines", "parcels",
+    "parcels_of", "parked_lately", "parked_of", "progress_of", "save_parcels", "save_progress", "shipments",
+    "shipments_of", "start_clocks", "tracking_events", "tracking_lag", "undecided_orders",
 ]  # fmt: skip

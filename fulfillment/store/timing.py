@@ -73,3 +73,10 @@ async def undecided_orders(tx: Tx, since: datetime, after: uuid.UUID | None, lim
         limit,
     )
     return [row["order_id"] for row in rows]
+
+
+async def deliveries_of(tx: Tx, line_ids: Sequence[uuid.UUID]) -> list[asyncpg.Record]:
+    return await tx.fetch(
+        "SELECT line_id, delivered_units, delivered_at, due_at FROM fulfillment_line_clock WHERE line_id = ANY($1)",
+        list(line_ids),
+    )

@@ -12,6 +12,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 import connectors.api
+import orders.api
 import pricing.api
 from hub.kernel import metrics, store
 from hub.kernel.db import uow
@@ -136,3 +137,4 @@ async def housekeeping() -> None:
         await webhook_store.forget(tx, KEPT_DAYS, 10_000)
         await connectors.api.forget_old(tx)
         await pricing.api.forget_old_observations(tx)
+        await orders.api.forget_old(tx)

@@ -25,6 +25,9 @@ import hub.app.notices
 import hub.app.operations
 import hub.app.webhooks_web
 import orders.api
+import orders.review_web
+import orders.settlement_party_web
+import orders.settlement_web
 import orders.vendor_web
 import orders.web
 import pricing.api
@@ -96,6 +99,9 @@ ROUTES: list[Route] = [
     *connectors.voucher_web.routes.all,
     *orders.web.routes.all,
     *orders.vendor_web.routes.all,
+    *orders.review_web.routes.all,
+    *orders.settlement_web.routes.all,
+    *orders.settlement_party_web.routes.all,
     *pricing.web.routes.all,
     *pricing.cases_web.routes.all,
     *pricing.rates_web.routes.all,
@@ -104,6 +110,8 @@ ROUTES: list[Route] = [
     *hub.app.webhooks_web.routes.all,
     *hub.app.operations.routes.all,
 ]
+
+orders.api.read_deliveries_with(fulfillment.api.deliveries_of)  # settlement asks fulfilment, which stands to its right
 
 
 @dataclass(frozen=True)
@@ -122,6 +130,8 @@ TASKS: dict[str, Task] = {
     tasks.MATCH: Task(catalog.api.match_due, "match", 5),
     "poll_messages": Task(poll_due, "sync", 10),
     "expire_reservations": Task(orders.api.expire_reservations, "flow", 5),
+    "decide_overdue_reviews": Task(orders.api.decide_overdue_reviews, "flow", 30),
+    "reconcile": Task(orders.api.reconcile_due, "sync", 300),
     "expire_verdicts": Task(pricing.api.expire_verdicts, "flow", 60),
     "recheck_verdicts": Task(pricing.api.recheck, "flow", 60),
     "refresh_undecided": Task(fulfillment.api.refresh_undecided, "flow", 60),

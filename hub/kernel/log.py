@@ -12,7 +12,9 @@ import structlog
 
 from hub.kernel.settings import Settings
 
-_SECRET_NAME = re.compile(r"(?i)(secret|token|password|passwd|authorization|api_?key|signature|cookie|phone|address)")
+_SECRET_NAME = re.compile(
+    r"(?i)(secret|token|password|passwd|authorization|api_?key|signature|cookie|phone|address|employee)"
+)
 _SECRET_TEXT = re.compile(
     r"(?i)(shk_(?:mall|vendor|staff)_[A-Za-z0-9_-]{6})[A-Za-z0-9_-]+"
     r"|((?:consumer_secret|consumer_key|access_token|token|secret|password)=)[^&\s\"']+"

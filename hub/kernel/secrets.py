@@ -4,6 +4,7 @@ rotated while old rows stay readable. Layout: one byte length of the key id, the
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import os
 import secrets as random
@@ -16,25 +17,29 @@ from hub.kernel.errors import Misconfigured
 from hub.kernel.settings import settings
 
 _rings: dict[str, dict[str, AESGCM]] = {}
+_markers: dict[str, list[bytes]] = {}  # by the same text: what marks are keyed with
+
+
+def _spec() -> str:
+    configured = settings().secret_keys
+    return configured.get_secret_value() if configured is not None else _generated()
 
 
 def _ring() -> dict[str, AESGCM]:
     """Keys by id; the first one encrypts."""
-    configured = settings().secret_keys
-    if configured is not None:
-        spec = configured.get_secret_value()
-    else:
-        spec = _generated()
+    spec = _spec()
     ring = _rings.get(spec)
     if ring is None:
-        ring = {}
+        ring, markers = {}, []
         for part in spec.split(","):
             key_id, _, key = part.strip().partition(":")
             try:
-                ring[key_id] = AESGCM(base64.b64decode(key, validate=True))
+                raw = base64.b64decode(key, validate=True)
+                ring[key_id] = AESGCM(raw)
             except ValueError as error:
                 raise Misconfigured("SUPPLYHUB_SECRET_KEYS must be id:base64 of 32 bytes, comma-separated") from error
-        _rings[spec] = ring
+            markers.append(hmac.digest(raw, b"supplyhub.marks", "sha256"))
+        _rings[spec], _markers[spec] = ring, markers
     return ring
 
 
@@ -82,6 +87,17 @@ def encrypt_json(value: Any, context: str) -> bytes:
 
 def decrypt_json(sealed: bytes, context: str) -> Any:
     return json.loads(decrypt(sealed, context))
+
+
+def marks(value: str, context: str) -> list[bytes]:
+    """Keyed hashes (HMAC-SHA256, 16 bytes) by which equal values are recognised and nothing is read back: one a
+    key, the newest first. Keep the first and look for all of them, so that a rotation of keys forgets nobody.
+    Equal values under another `context` look different."""
+    spec = _spec()
+    if spec not in _markers:
+        _ring()
+    text = f"{context}\x00{value}".encode("utf-8", "surrogatepass")
+    return [hmac.digest(key, text, "sha256")[:16] for key in _markers[spec]]
 
 
 def mask_phone(phone: str) -> str:

@@ -46,13 +46,28 @@ from orders.store.reading import (
     po_row,
     vendor_pos_after,
 )
-from orders.store.tables import DDL
+from orders.store.reviews import (
+    add_review,
+    add_rules,
+    decide,
+    forget_marks,
+    lock_review,
+    measure,
+    newest_rules,
+    past_deadline,
+    reviews_after,
+    take_turns,
+)
+from orders.store.settling import DDL as SETTLEMENT_DDL
+from orders.store.tables import DDL, Row
 
 __all__ = [
-    "DDL", "SAVED_LINE", "SAVED_PO", "abandoned_attempts", "add_attempts", "add_order", "add_purchase_orders", "as_hub",
-    "broken_promises", "carried_lines", "claim_attempt", "claim_expired", "counts", "drop_attempt", "expire", "facts",
-    "finish_attempt", "hasten_attempt", "letter", "lines_of", "live_holds", "lock_order", "needing_attention",
-    "open_attempt", "open_reservations", "order_row", "orders_after", "po_ref", "po_row", "pos_of",
-    "queue_for_reserving", "remove_po_lines", "save_lines", "save_order", "save_pos", "start_clock", "tried_vendors",
-    "vendor_pos_after",
+    "DDL", "SAVED_LINE", "SAVED_PO", "SETTLEMENT_DDL", "Row", "abandoned_attempts", "add_attempts", "add_order",
+    "add_purchase_orders",
+    "add_review", "add_rules", "as_hub", "broken_promises", "carried_lines", "claim_attempt", "claim_expired", "counts",
+    "decide", "drop_attempt", "expire", "facts", "finish_attempt", "forget_marks", "hasten_attempt", "letter",
+    "lines_of", "live_holds", "lock_order", "lock_review", "measure", "needing_attention", "newest_rules",
+    "open_attempt", "open_reservations", "order_row", "orders_after", "past_deadline", "po_ref", "po_row", "pos_of",
+    "queue_for_reserving", "remove_po_lines", "reviews_after", "save_lines", "save_order", "save_pos", "start_clock",
+    "take_turns", "tried_vendors", "vendor_pos_after",
 ]  # fmt: skip

@@ -11,10 +11,10 @@ from hub.kernel.db import Tx
 
 ORDER_COLUMNS = (
     "id", "mall_id", "mall_order_no", "status", "mode", "ship_to", "currency", "total", "created_at", "reserved_until",
-    "placed_at", "due_at",
+    "placed_at", "due_at", "held_until",
 )  # fmt: skip
 LINE_COLUMNS: tuple[tuple[str, str], ...] = (
-    ("id", "uuid"), ("line_no", "int2"), ("quantity", "int4"), ("asked_listing_id", "int8"),
+    ("id", "uuid"), ("line_no", "int2"), ("status", "text"), ("quantity", "int4"), ("asked_listing_id", "int8"),
     ("max_price", "numeric"), ("max_currency", "text"), ("agreed_price", "numeric"), ("product_id", "int8"),
     ("listing_id", "int8"), ("vendor_id", "int8"), ("vendor_name", "text"), ("connection_id", "int8"),
     ("vendor_sku", "text"), ("vendor_ref", "text"), ("unit_price", "numeric"), ("currency", "text"),
@@ -48,13 +48,13 @@ def arrays(columns: tuple[tuple[str, str], ...], rows: Sequence[object]) -> list
 
 _ADD_ORDER = (
     f"WITH o AS (INSERT INTO orders ({', '.join(ORDER_COLUMNS)}) "  # noqa: S608
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) "
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) "
     "ON CONFLICT (mall_id, mall_order_no) DO NOTHING RETURNING id), "
-    f"l AS (INSERT INTO order_lines (order_id, mall_id, status, first_po_id, {names(LINE_COLUMNS)}) "
-    f"SELECT $1, $2, $4, u.po_id, u.* FROM {unnest(LINE_COLUMNS, 13)} WHERE EXISTS (SELECT 1 FROM o) "
+    f"l AS (INSERT INTO order_lines (order_id, mall_id, first_po_id, {names(LINE_COLUMNS)}) "
+    f"SELECT $1, $2, u.po_id, u.* FROM {unnest(LINE_COLUMNS, 14)} WHERE EXISTS (SELECT 1 FROM o) "
     f"RETURNING id, mall_id, vendor_id, po_id, {_SHARED}), "
     f"p AS (INSERT INTO purchase_orders (order_id, mall_id, status, created_at, {names(PO_COLUMNS)}) "
-    f"SELECT $1, $2, 'queued', $9, u.* FROM {unnest(PO_COLUMNS, 13 + len(LINE_COLUMNS))} "
+    f"SELECT $1, $2, 'queued', $9, u.* FROM {unnest(PO_COLUMNS, 14 + len(LINE_COLUMNS))} "
     "WHERE EXISTS (SELECT 1 FROM o)), "
     f"x AS (INSERT INTO po_lines (po_id, line_id, mall_id, vendor_id, {_SHARED}) "
     f"SELECT po_id, id, mall_id, vendor_id, {_SHARED} FROM l WHERE po_id IS NOT NULL) "

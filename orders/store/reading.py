@@ -38,12 +38,13 @@ _FACTS = (
     "l.first_outcome AS first_vendor_outcome, coalesce(f.ever_unknown, false) AS first_vendor_unknown, "
     "(SELECT count(*) FROM po_lines x WHERE x.line_id = l.id)::int AS pos "
     "FROM order_lines l JOIN orders o ON o.id = l.order_id LEFT JOIN purchase_orders f ON f.id = l.first_po_id "
-    "WHERE o.placed_at IS NOT NULL AND l.first_po_id IS NOT NULL "
+    "WHERE o.placed_at IS NOT NULL AND (l.first_po_id IS NOT NULL OR l.status = 'cancelled') "
 )
 
 
 async def facts(tx: Tx, order_id: uuid.UUID | None, po_id: uuid.UUID | None) -> list[asyncpg.Record]:
-    """Placed lines of an order, or those a purchase order ever carried."""
+    """Placed lines of an order, or those a purchase order ever carried. Lines of an order that waits for a review are
+    not among them; once they are cancelled they are, so that the exclusion is counted."""
     if po_id is not None:
         within = "AND l.id IN (SELECT line_id FROM po_lines WHERE po_id = $1) ORDER BY l.line_no"
         return await tx.fetch(_FACTS + within, po_id)

@@ -4,6 +4,7 @@ other's rows, whatever the statement says."""
 
 from __future__ import annotations
 
+import asyncpg
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -27,6 +28,8 @@ from sqlalchemy.dialects.postgresql import UUID
 from hub.kernel.db import TENANT, metadata, tenant_wall
 from orders.lifecycle import LineStatus, OrderStatus, PoStatus
 
+Row = asyncpg.Record
+
 
 def _one_of(column: str, kind: type[OrderStatus] | type[LineStatus] | type[PoStatus]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({', '.join(repr(s.value) for s in kind)})", name=column)
@@ -47,6 +50,8 @@ orders = Table(
     Column("reserved_until", DateTime(timezone=True)),
     Column("placed_at", DateTime(timezone=True)),  # t0
     Column("due_at", DateTime(timezone=True)),  # t0 + 72 h
+    Column("held_until", DateTime(timezone=True)),  # set while it waits for a review: no vendor has it
+    Column("reason", Text),  # why a review refused it
     UniqueConstraint("mall_id", "mall_order_no"),
     _one_of("status", OrderStatus),
     CheckConstraint("mode IN ('reserve', 'place')", name="mode"),
@@ -180,6 +185,9 @@ DDL: tuple[str, ...] = (
             ("order_lines", _OR_VENDOR),
             ("purchase_orders", _OR_VENDOR),
             ("po_lines", _OR_VENDOR),
+            ("order_review_rules", _HUB_OR_MALL),
+            ("order_marks", _HUB_OR_MALL),
+            ("order_reviews", _HUB_OR_MALL),
         )
         for statement in tenant_wall(table, rule)
     ),

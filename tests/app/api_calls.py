@@ -28,6 +28,7 @@ class Way:
     id: str = ""
     query: str = ""
     body: Callable[[World, Tenant | None, Ids], Any] | None = None
+    table: Callable[[Ids], str] | None = None  # a CSV body
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,28 @@ def _listing(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
     return {"listings": [{"sku": f"OWN-{next(_fresh)}", "title": "自报商品", "price": "9.90", "on_hand": 3}]}
 
 
+def _rules(world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
+    rule = {"name": "large", "kind": "large_value", "amount": "1000000", "action": "flag"}
+    return {"mall_id": world.malls["B"].id, "rules": [rule]}
+
+
+def _orders_list(ids: Ids) -> str:
+    return f"采购单号,金额\nNEW-{next(_fresh)}-{ids['connection']},10"
+
+
+def _terms(_world: World, _tenant: Tenant | None, ids: Ids) -> Any:
+    day = f"2100-01-{next(_fresh) % 28 + 1:02}"
+    return {"vendor_id": int(ids["vendor"]), "valid_from": day, "valid_to": day, "tax_rate": "0.13", "agreed": "§ 1"}
+
+
+def _adjustment(world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
+    return {"mall_id": world.malls["A"].id, "kind": "refund", "amount": "-1.50", "reason": "a broken cup"}
+
+
+def _month(world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
+    return {"mall_id": world.malls["B"].id, "month": world.ids["month"], "reason": "to be sure"}
+
+
 def _refused(ids: Ids) -> Any:
     return {"connection_id": int(ids["connection"]), "reason": "nobody was refused for this"}
 
@@ -158,7 +181,13 @@ WAYS: dict[str, Way] = {
     "POST /v1/orders/{id}/cancel": Way("own", "order:to_cancel"),
     "POST /v1/orders/{id}/confirm": Way("own", "order:reserved"),
     "GET /v1/orders/{id}/shipments": Way("own", "order:shipped"),
+    "GET /v1/statements": Way("own"),
+    "GET /v1/statements/{id}/file": Way("own", "stm:issued"),
     # vendors
+    "GET /v1/vendor/settlements/cases": Way("own"),
+    "POST /v1/vendor/settlements/lists": Way("own", table=_orders_list),
+    "GET /v1/vendor/settlements/statements": Way("own"),
+    "GET /v1/vendor/settlements/statements/{id}/file": Way("own", "stm:issued"),
     "GET /v1/vendor/orders": Way("own"),
     "POST /v1/vendor/orders/{po}/accept": Way("own", "po:to_accept"),
     "POST /v1/vendor/orders/{po}/cancel": Way("own", "po:to_withdraw"),
@@ -234,6 +263,32 @@ WAYS: dict[str, Way] = {
     "GET /v1/references": _STAFF,
     "POST /v1/references": Way("staff", body=_reference),
     "GET /v1/references/unmatched": _STAFF,
+    "GET /v1/settlements/adjustments": _STAFF,
+    "POST /v1/settlements/adjustments": Way("staff", body=_adjustment),
+    "GET /v1/settlements/cases": _STAFF,
+    "POST /v1/settlements/cases/{id}/note": Way("staff", "stc:one", body=lambda *_: {"note": "called them"}),
+    "POST /v1/settlements/cases/{id}/resolve": Way(
+        "staff", "stc:one", body=lambda *_: {"resolution": "accepted", "reason": "as agreed"}
+    ),
+    "POST /v1/settlements/lists": Way("staff", query="vendor={vendor}", table=_orders_list),
+    "GET /v1/settlements/rows": _STAFF,
+    "POST /v1/settlements/rows/{id}/discard": Way("staff", "str:two", body=lambda *_: {"reason": "not ours"}),
+    "POST /v1/settlements/rows/{id}/match": Way("staff", "str:one", body=lambda _w, _t, i: {"po": i["po:shipped"]}),
+    "GET /v1/settlements/runs": _STAFF,
+    "POST /v1/settlements/runs": Way(
+        "staff", body=lambda _w, _t, ids: {"vendor_id": int(ids["vendor"]), "day": "2026-01-01"}
+    ),
+    "GET /v1/settlements/statements": _STAFF,
+    "POST /v1/settlements/statements": Way("staff", body=_month),
+    "GET /v1/settlements/statements/{id}/file": Way("staff", "stm:issued"),
+    "POST /v1/settlements/statements/{id}/issue": Way("staff", "stm:issued"),
+    "GET /v1/settlements/terms": Way("staff", query="vendor={vendor}"),
+    "POST /v1/settlements/terms": Way("staff", body=_terms),
+    "GET /v1/review-rules": Way("staff", query="mall=1"),
+    "PUT /v1/review-rules": Way("staff", body=_rules),
+    "GET /v1/reviews": _STAFF,
+    "POST /v1/reviews/{id}/release": Way("staff", "review:to_release"),
+    "POST /v1/reviews/{id}/refuse": Way("staff", "review:to_refuse", body=lambda *_: {"reason": "no"}),
     "GET /v1/sync-runs": _STAFF,
     "POST /v1/tracking-events": Way("staff", body=_scan),
     "GET /v1/vendors": _STAFF,
@@ -275,6 +330,8 @@ def request(world: World, name: str, tenant: Tenant | None, *, path_id: str | No
     if way.reach == "signed":
         raw = pushed_product(f"PUSHED-{next(_fresh)}", "推送的商品")
         headers = world.signed(vendor.letter, raw, f"delivery-{next(_fresh)}")
+    if way.table is not None:
+        raw, headers = way.table(ids).encode(), {"Content-Type": "text/csv"}
     if any(p["name"] == "Idempotency-Key" for p in operations()[name]["parameters"]):
         headers["Idempotency-Key"] = f"call-{next(_fresh)}"
     body = way.body(world, tenant, ids) if way.body else None

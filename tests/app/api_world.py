@@ -31,10 +31,11 @@ from catalog.batching import Batch
 from connectors.contracts import ListingIn, SlotIn
 from hub.app import wiring
 from hub.app.web import _problems
-from hub.kernel import db, events, keys, store, tasks
+from hub.kernel import clock, db, events, keys, store, tasks
 from hub.kernel.db import metadata, uow
 from hub.kernel.settings import reset_settings, settings
 from hub.kernel.web import application
+from orders.settlement.rules import day_of
 from pricing.contracts import Policy
 from pricing.parity import STANDING
 
@@ -234,6 +235,8 @@ async def build(client: TestClient[Any, Any]) -> World:
     await _hooks(world)
     await _twins(world)
     await _orders(world)
+    await _held(world)
+    await _settled(world)
     return world
 
 
@@ -422,12 +425,68 @@ async def _orders(world: World) -> None:
         await _served(world, vendor, split, "split")
 
 
+async def _held(world: World) -> None:
+    """Each mall has two orders that its rule holds."""
+    for letter in "AB":
+        mall = world.malls[letter]
+        rule = {"name": "large", "kind": "large_value", "amount": "10", "action": "hold"}
+        for amount, names in (("10", ("to_release", "to_refuse")), ("1000000", ())):
+            rules = {"mall_id": mall.id, "rules": [{**rule, "amount": amount}]}
+            await world.good("PUT", "/review-rules", world.staff, rules)
+            for what in names:
+                held = await world.order(mall, world.vendors[letter], what="REST")
+                assert held["held_until"] and not held["purchase_orders"], held
+                world.ids[f"review:{what}"] = held["id"]
+
+
+async def _settled(world: World) -> None:
+    """Each vendor has sent a list with an order that nobody knows; each party has terms, an adjustment and a
+    statement of this month, issued as if the month were over."""
+    real = clock.now
+    this_month = day_of(real())
+    world.ids["month"] = f"{this_month:%Y-%m}"
+    for vendor in world.vendors.values():
+        rows = [f"{vendor.name}-row-{n},10,{vendor.name}" for n in range(3)]
+        text = "\n".join(["采购单号,金额,备注", f"{next(iter(await world.pos(vendor)))['number']},50,", *rows])
+        sent = {**vendor.headers, "Content-Type": "text/csv"}
+        reply = await world.call("POST", "/v1/vendor/settlements/lists", sent, raw=text.encode())
+        assert [row["result"] for row in reply.json["results"]] == ["matched", *["quarantined"] * 3], reply.text
+        day = str(this_month - timedelta(days=1))
+        await world.good("POST", "/settlements/runs", world.staff, {"vendor_id": vendor.id, "day": day})
+        terms = {"vendor_id": vendor.id, "valid_from": day, "late_per": "line", "late_share": "0.01", "agreed": "§ 7"}
+        await world.good("POST", "/settlements/terms", world.staff, terms)
+        kept = await world.good("GET", f"/settlements/rows?vendor={vendor.id}", world.staff)
+        vendor.ids |= {f"str:{name}": row["id"] for name, row in zip(("one", "two"), kept["items"], strict=False)}
+        found = await world.good("GET", f"/settlements/cases?vendor={vendor.id}", world.staff)
+        vendor.ids["stc:one"] = found["items"][2]["id"]
+    for tenant in world.tenants:
+        party = {f"{tenant.scope}_id": tenant.id}
+        reason = {"reason": f"{tenant.name} was in the right", "kind": "refund", "amount": "-0.50"}
+        key = {**world.staff, "Idempotency-Key": f"adjust {tenant.name}"}
+        await world.good("POST", "/settlements/adjustments", key, {**party, **reason})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(clock, "now", lambda: real() + timedelta(days=40))
+            drafted = await world.good(
+                "POST", "/settlements/statements", world.staff, {**party, "month": world.ids["month"]}
+            )
+            [statement] = drafted["items"]
+            await world.good("POST", f"/settlements/statements/{statement['id']}/issue", world.staff)
+        assert statement["net"].rstrip("0") in ("49.5", "-0.5"), statement
+        tenant.ids["stm:issued"] = statement["id"]
+
+
 async def _served(world: World, vendor: Tenant, order: Mapping[str, Any], what: str) -> None:
     """The vendor finds its part of the order in its portal."""
     po = await world.po_of(vendor, order)
     assert po["status"] == "awaiting_vendor", po
     vendor.ids[f"po:{what}"] = po["id"]
     vendor.marks |= {po["id"], po["number"]}
+
+
+async def written() -> str:
+    """How far the write-ahead log has come: where it has not moved, no table has changed."""
+    async with uow() as tx:
+        return str(await tx.fetchval("SELECT pg_current_wal_insert_lsn()::text"))
 
 
 async def footprint() -> dict[str, str]:

@@ -204,6 +204,19 @@ def queries(operation: Mapping[str, Any], good: str, rng: random.Random) -> Iter
     yield "a thousand parameters", "?" + "&".join(f"p{n}=1" for n in range(1_000))
 
 
+def tables(good: bytes) -> Iterator[tuple[str, bytes]]:
+    """Bodies that are no table, or one that says what cannot be."""
+    head, _, row = good.partition(b"\n")
+    yield from (
+        ("nothing", b""), ("a line end", b"\n"), ("a header alone", head), ("JSON", b'{"a":1}'), ("a page", b"<html>"),
+        ("no workbook", b"PK\x03\x04" + b"\0" * 40), ("an old workbook", b"\xd0\xcf\x11\xe0" + b"\0" * 40),
+        ("NUL", good + b"\0"), ("half a character", good + b"\xe4\xbd"), ("no number column", b"a,b\n1,2"),
+        ("ten thousand columns", b",".join(b"c%d" % n for n in range(10_000))), ("gzip", b"\x1f\x8b\x08\0junk"),
+        ("cells that calculate", head + b'\n"=1+1","@x"'), ("an amount without end", head + b"\n1," + b"9" * 500),
+        ("a number without end", head + b"\n" + b"9" * 5_000 + b",1"), ("the same row twice", good + b"\n" + row),
+    )  # fmt: skip
+
+
 def hostile(world: World, name: str, rng: random.Random) -> Iterator[Try]:
     """Hostile requests of one operation, sent by somebody who may call it."""
     operation = operations()[name]
@@ -218,6 +231,12 @@ def hostile(world: World, name: str, rng: random.Random) -> Iterator[Try]:
             yield Try("a body where none is known", replace(base, raw=b'{"a":'))
         return
     signed = WAYS[name].reach == "signed"
+    if WAYS[name].table is not None:
+        for label, raw in tables(base.raw or b""):
+            yield Try(label, replace(base, raw=raw))
+        for label, raw, more in wrappings(base.raw or b""):
+            yield Try(label, replace(base, raw=raw, headers={**base.headers, **more}))
+        return
     body = json.loads(base.raw) if base.raw else base.body
     for label, raw in bodies(body, operation, rng):
         headers = world.signed("A", raw, label.encode("ascii", "replace").decode()) if signed else {}

@@ -18,7 +18,7 @@ from hub.kernel import store
 from hub.kernel.db import uow
 from hub.kernel.settings import reset_settings
 from tests.app.api_calls import Request, caller_of, operations, request
-from tests.app.api_world import SHARED_SKU, Reply, World, footprint, living_world, pushed_product, serving
+from tests.app.api_world import SHARED_SKU, Reply, World, footprint, living_world, pushed_product, serving, written
 from tests.app.hostile import VALUES, filled, hostile, schema_of, tampered
 
 SETTING_TRIES = 220  # the table feed has many settings, and most values fit none of them
@@ -66,6 +66,8 @@ async def test_limits_times_and_cursors_out_of_this_world_are_refused_by_every_l
     }
     seen = 0
     for name, operation in operations().items():
+        if not name.startswith("GET "):
+            continue
         caller = caller_of(world, operation)
         asked = request(world, name, caller)
         headers = caller.headers if caller else world.staff
@@ -297,12 +299,12 @@ async def test_what_is_optional_may_be_left_out(world: World) -> None:
     assert "POST /v1/orders/{id}/cancel" in optional and len(optional) >= 3
     for name in optional:
         caller = caller_of(world, operations()[name])
-        assert caller is not None
         asked = request(world, name, caller)
+        key = caller.headers if caller is not None else world.staff
         for headers in ({}, {"Content-Type": "application/json", "Content-Length": "0"}):
-            reply = await world.call(asked.method, asked.path, {**caller.headers, **asked.headers, **headers})
+            reply = await world.call(asked.method, asked.path, {**key, **asked.headers, **headers})
             assert reply.status == 200, (name, reply.text)
-        blank = await world.call(asked.method, asked.path, {**caller.headers, **asked.headers}, raw=b" \n")
+        blank = await world.call(asked.method, asked.path, {**key, **asked.headers}, raw=b" \n")
         assert blank.status == 200, (name, blank.text)
 
 
@@ -372,14 +374,14 @@ async def test_no_hostile_request_breaks_an_operation_or_leaves_half_of_an_effec
     wrong: list[tuple[str, str, int, str, str]] = []
     tried = 0
     for name in operations():
-        before = await footprint()
+        before, seen = await footprint(), await written()
         for attempt in hostile(world, name, random.Random(name)):
             reply = await send(world, attempt.request)
             tried += 1
             if found := complaint(reply):
                 wrong.append((name, attempt.label, reply.status, found, reply.text[:300]))
-            if attempt.request.method != "GET":
-                after = await footprint()
+            if attempt.request.method != "GET" and seen != (now := await written()):
+                after, seen = await footprint(), now
                 if reply.status >= 400 and after != before:
                     moved = [table for table in after if after[table] != before[table]]
                     wrong.append((name, attempt.label, reply.status, f"refused, yet wrote {moved}", reply.text[:300]))

@@ -18,7 +18,18 @@ SCOPES = {
     "public": {"public"}, "signed": {"public"}, "shared": {"mall", "staff"}, "figure": {"mall", "vendor", "staff"},
     "staff": {"staff"},
 }  # fmt: skip
-ID_PREFIX = {"order": "ord_", "po": "po_", "product": "prd_", "clinic": "prd_", "case": "case_", "move": "move_"}
+ID_PREFIX = {
+    "order": "ord_",
+    "po": "po_",
+    "product": "prd_",
+    "clinic": "prd_",
+    "case": "case_",
+    "move": "move_",
+    "review": "ord_",
+    "stm": "stm_",
+    "str": "str_",
+    "stc": "stc_",
+}
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from tests.chaos import progress
 
 NAMES = (
     "reserve", "stock_order", "outbox", "signatures", "idempotency", "lost_answer", "push_kill", "kill",
+    "reconciling",
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from tests.chaos import (
     lost_answer,
     outbox,
     push_kill,
+    reconciling,
     reserve,
     signatures,
     stock_order,
@@ -58,6 +59,10 @@ async def test_events_committed_out_of_sequence_are_neither_skipped_nor_doubled(
 
 async def test_no_altered_push_is_accepted_and_no_genuine_one_refused(databases: None) -> None:
     _kept(await signatures.run(signatures.SMALL))
+
+
+async def test_every_drift_is_found_in_one_sweep_and_nothing_is_repaired(databases: None) -> None:
+    _kept(await reconciling.run(reconciling.SMALL))
 
 
 async def test_64_posts_of_one_key_have_one_effect_and_one_answer(stage: Scene) -> None:

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from connectors.calling import Refused
-from connectors.contracts import PushContent, ShipmentStatus
+from connectors.contracts import ListedStatus, PushContent, ShipmentStatus
 from connectors.jd_vop.adapter import Adapter
 from connectors.jd_vop.areas import Area
 from connectors.jd_vop.messages import Message
@@ -348,6 +348,24 @@ async def test_each_kind_of_day_list_has_its_call(kind: Any, call: str) -> None:
     async with jd() as (sandbox, connector):
         sandbox.day_lists[call, DAY.isoformat()] = day_rows(2)
         assert len([order async for order in connector().orders_of(DAY, kind)]) == 2
+
+
+async def test_the_three_lists_of_a_day_are_one_list_in_which_the_later_state_counts() -> None:
+    async with jd() as (sandbox, connector):
+        new, delivered, refused = ([dict(row) for row in day_rows(3)] for _ in range(3))
+        for rows, state, first in ((new, 0, 0), (delivered, 1, 1), (refused, 2, 2)):
+            for row in rows:
+                row["state"] = state
+            del rows[:first]
+        for call, rows in (("checkNewOrder", new), ("checkDlokOrder", delivered), ("checkRefuseOrder", refused)):
+            sandbox.day_lists[call, DAY.isoformat()] = rows
+        [listed] = [page async for page in connector().list_orders(DAY)]
+    ordered = sorted(listed, key=lambda order: order.vendor_order_no or "")
+    assert [(o.vendor_order_no, o.status, o.amount, o.currency, o.po_number) for o in ordered] == [
+        ("1000", ListedStatus.OPEN, Decimal("9.9"), "CNY", None),
+        ("1001", ListedStatus.DELIVERED, Decimal("9.9"), "CNY", None),
+        ("1002", ListedStatus.REFUSED, Decimal("9.9"), "CNY", None),
+    ]
 
 
 async def test_a_day_list_that_is_short_of_what_it_announced_is_broken() -> None:
