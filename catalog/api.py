@@ -6,6 +6,7 @@ from catalog.changes import note
 from catalog.figures import live_listings, shelf_totals, size
 from catalog.ingest import on_connection_turned, on_payload, on_references, put_connection, sync
 from catalog.offers import offers_for, slots_for
+from catalog.reading import product_views
 from catalog.stock import (
     Drift,
     Shelf,
@@ -14,10 +15,12 @@ from catalog.stock import (
     apply_vendor_reports,
     available,
     drift,
+    open_holds,
     refuse,
     release,
     reserve,
 )
+from catalog.taking import put_on_shelf
 
 __all__ = [
     "Drift",
@@ -33,7 +36,10 @@ __all__ = [
     "on_connection_turned",
     "on_payload",
     "on_references",
+    "open_holds",
+    "product_views",
     "put_connection",
+    "put_on_shelf",
     "refuse",
     "release",
     "reserve",
