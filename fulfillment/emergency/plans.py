@@ -68,7 +68,6 @@ async def _solve_next() -> bool:
         if claimed is None:
             return False
     plan_id, attempt = claimed["id"], claimed["attempts"]
-    failpoint("emergency.plan_claimed")
     try:
         if attempt > MOST_ATTEMPTS:
             raise Rejected("its solver died several times; see the worker's log", code="solver_died")
@@ -90,7 +89,6 @@ async def _solve_next() -> bool:
         failpoint("emergency.plan_solved")
         async with uow() as tx:
             await _propose(tx, plan_id, attempt, incident, state, solution, snapshot_at)
-        failpoint("emergency.plan_proposed")
     except Retry:
         raise  # the lease runs out and somebody solves it again
     except HubError as error:
@@ -314,13 +312,11 @@ async def _take(tx: Tx, who: Principal, incident: asyncpg.Record, row: asyncpg.R
     )
     if holds:
         await emergency_plans.hold(tx, holds)
-    failpoint("emergency.allotments_held")
     await _fence_again(tx, used, taken)
     await emergency.next_epoch(tx, incident["id"])
     await emergency_plans.committed(tx, plan_id, who.actor, nothing_to_send=not holds)
     facts = {"plan": row["plan_sha256"], "allotments": len(holds), "units": sum(a["units"] for a in allotments)}
     await audit.record(tx, who.actor, "plan.committed", f"plan:{plan_id}", facts)
-    failpoint("emergency.plan_committed")
     tx.wake(DISPATCH)
 
 

@@ -20,7 +20,6 @@ from fulfillment.store import emergency
 from hub.kernel import audit
 from hub.kernel.db import Tx
 from hub.kernel.errors import Conflict, Fault, Rejected
-from hub.kernel.failpoints import failpoint
 from hub.kernel.types import DeliveryMode, public_id, uuid7
 
 NOBODY = 0  # a mall that does not exist: offers are looked at for no mall's own policy
@@ -62,7 +61,6 @@ async def fence(tx: Tx, actor: str, incident_id: int, wanted: Sequence[SupplyIn]
         tx,
         [ReserveLine(hold_id=row[13], listing_id=row[2], quantity=row[12], location=row[4]) for row in rows],
     )
-    failpoint("emergency.fence_held")
     added = await emergency.add_supplies(tx, rows)
     if len(added) < len(rows):
         raise Conflict(
