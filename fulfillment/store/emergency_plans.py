@@ -327,22 +327,21 @@ async def figures(tx: Tx, incident_id: int) -> list[asyncpg.Record]:
     """By tier and item, in units: asked, counted, allotted, ordered, delivered, delivered by the deadline, refused by
     vendors; and sites that asked and that got something."""
     return await tx.fetch(
-        "WITH i AS (SELECT * FROM emergency_incidents WHERE id = $1), "  # noqa: S608
-        "got AS (SELECT a.demand_id, "
+        "SELECT coalesce(s.tier, i.unverified_tier) AS tier, d.item, count(*)::int AS sites, "  # noqa: S608
+        "(count(*) FILTER (WHERE got.allotted > 0))::int AS served, sum(d.quantity)::bigint AS asked, "
+        f"sum({_COUNTED})::bigint AS counted, coalesce(sum(got.allotted), 0)::bigint AS allotted, "
+        "coalesce(sum(got.ordered), 0)::bigint AS ordered, coalesce(sum(got.delivered), 0)::bigint AS delivered, "
+        "coalesce(sum(got.in_time), 0)::bigint AS in_time, coalesce(sum(got.refused), 0)::bigint AS refused "
+        "FROM emergency_incidents i JOIN emergency_demands d ON d.incident_id = i.id "
+        "JOIN emergency_sites s ON s.id = d.site_id CROSS JOIN LATERAL (SELECT "  # by index, with or without statistics
         "sum(a.units) FILTER (WHERE a.state IN ('held', 'ordered', 'rehearsed')) AS allotted, "
         "sum(a.units) FILTER (WHERE a.state = 'ordered') AS ordered, "
         "sum(a.units) FILTER (WHERE a.state IN ('unsupplied', 'cancelled')) AS refused, "
         "sum(coalesce(c.delivered_units, 0)::bigint * (a.units / a.quantity)) AS delivered, "
         "sum(CASE WHEN c.delivered_at <= i.deadline_at THEN a.units ELSE 0 END) AS in_time "
-        "FROM emergency_allotments a CROSS JOIN i LEFT JOIN fulfillment_line_clock c ON c.line_id = a.line_id "
-        "WHERE a.incident_id = $1 AND a.state <> 'planned' GROUP BY a.demand_id) "
-        "SELECT coalesce(s.tier, i.unverified_tier) AS tier, d.item, count(*)::int AS sites, "
-        "(count(*) FILTER (WHERE coalesce(got.allotted, 0) > 0))::int AS served, sum(d.quantity)::bigint AS asked, "
-        f"sum({_COUNTED})::bigint AS counted, coalesce(sum(got.allotted), 0)::bigint AS allotted, "
-        "coalesce(sum(got.ordered), 0)::bigint AS ordered, coalesce(sum(got.delivered), 0)::bigint AS delivered, "
-        "coalesce(sum(got.in_time), 0)::bigint AS in_time, coalesce(sum(got.refused), 0)::bigint AS refused "
-        "FROM emergency_demands d JOIN emergency_sites s ON s.id = d.site_id CROSS JOIN i "
-        "LEFT JOIN got ON got.demand_id = d.id WHERE d.incident_id = $1 AND d.quantity > 0 GROUP BY 1, 2 ORDER BY 1, 2",
+        "FROM emergency_allotments a LEFT JOIN fulfillment_line_clock c ON c.line_id = a.line_id "
+        "WHERE a.demand_id = d.id AND a.state <> 'planned') AS got "
+        "WHERE i.id = $1 AND d.quantity > 0 GROUP BY 1, 2 ORDER BY 1, 2",
         incident_id,
     )
 

@@ -102,7 +102,7 @@ TASKS: dict[str, Task] = {
     "adopt_late": Task(fulfillment.api.adopt_late, "flow", 60),
     "follow_parcels": Task(fulfillment.carriers.api.follow_due, "sync", 30),
     webhooks.SENDING: Task(webhook_lanes.send_due, "flow", 2),
-    fulfillment.emergency.api.SOLVE: Task(fulfillment.emergency.api.solve_due, "sync", 5),
+    fulfillment.emergency.api.SOLVE: Task(fulfillment.emergency.api.solve_due, "flow", 5),
     fulfillment.emergency.api.DISPATCH: Task(fulfillment.emergency.api.dispatch_due, "flow", 5),
     "canary": Task(hub.app.operations.canary, "flow", 10),
     "housekeeping": Task(hub.app.operations.housekeeping, "flow", 600),
