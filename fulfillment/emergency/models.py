@@ -62,9 +62,7 @@ class IncidentIn(Input):
     area: Annotated[SafeText, StringConstraints(min_length=1, max_length=200)]
     items: Annotated[list[ItemIn], Field(min_length=1, max_length=50)]
     access: Literal["companies", "public"] = "companies"
-    mall_ids: Annotated[list[Annotated[int, Field(ge=1, le=2**62)]], Field(min_length=1, max_length=10_000)] | None = (
-        None
-    )
+    mall_ids: Annotated[list[Annotated[int, Field(ge=1, le=2**62)]], Field(min_length=1, max_length=500)] | None = None
     deadline_hours: Annotated[int, Field(ge=1, le=720)] = 48
     exercise: bool = False
     unverified_headcount: Annotated[int, Field(ge=0, le=10_000)] = 0

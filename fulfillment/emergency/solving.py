@@ -183,7 +183,7 @@ def solved(state: State, say: Say) -> Solution:
     demand_ids = {(f"site_{one.site_id}", one.item): one.demand_id for one in state.asking}
     why = [
         (demand_ids[one.site, one.item], one.tier, one.asked, one.counted, one.granted, one.reason,
-         words(one, snapshot.deadline))
+         words(one, snapshot.deadline).removeprefix(f"{one.site}: "))
         for one in Explainer(plan).all()
     ]  # fmt: skip
     say("writing", 95)
