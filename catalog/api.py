@@ -20,6 +20,7 @@ from catalog.stock import (
     release,
     reserve,
 )
+from catalog.store.zones import close_zone, show_in_zone
 from catalog.taking import put_on_shelf
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "apply_reports",
     "apply_vendor_reports",
     "available",
+    "close_zone",
     "drift",
     "live_listings",
     "note",
@@ -44,6 +46,7 @@ __all__ = [
     "release",
     "reserve",
     "shelf_totals",
+    "show_in_zone",
     "size",
     "slots_for",
     "sync",

@@ -14,6 +14,7 @@ from enum import StrEnum
 from catalog.segment import Term
 
 SMALL = 2_000  # tables and hit lists up to this size are always gathered
+ZONE = 50  # products of an emergency's zone, as a guess
 WALK_CAPS = (1_000, 5_000, 20_000)  # few different ones, since each is a statement of its own
 
 
@@ -51,6 +52,7 @@ class Wish:
     mode: str | None = None
     city: str | None = None
     department: str | None = None
+    zone: tuple[int, int] | None = None  # an emergency's zone, and the mall that looks at it (0: staff)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ def filter_share(statistics: Statistics, wish: Wish) -> float:
         share *= statistics.share("brand", wish.brand)
     if wish.vendor is not None or wish.vendor_id is not None:
         share *= 1 / max(1, statistics.feeds)
+    if wish.zone is not None:
+        share *= min(1.0, ZONE / max(statistics.rows, 1.0))
     if wish.price_min is not None or wish.price_max is not None:
         share *= 0.3  # a guess
     return share
@@ -128,7 +132,7 @@ def conditions(wish: Wish) -> int:
     """How many conditions a wish has. The share of more than one is their product only if they are independent, which
     is good enough to choose a way by, and not to show."""
     filters = (wish.kind, wish.category, wish.brand, wish.vendor, wish.vendor_id, wish.price_min, wish.price_max)
-    return len(wish.terms) + sum(x is not None for x in (*filters, wish.mode, wish.city, wish.department))
+    return len(wish.terms) + sum(x is not None for x in (*filters, wish.mode, wish.city, wish.department, wish.zone))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,8 @@ def estimate(statistics: Statistics, wish: Wish, order: Order, need: int, sellab
         driver = min(driver, text_share(statistics, wish.brand_terms))
     if wish.vendor is not None or wish.vendor_id is not None:
         driver = min(driver, 1 / max(1, statistics.feeds))
+    if wish.zone is not None:
+        driver = min(driver, ZONE / rows)
     if wish.gtin is not None:
         driver = words = 1 / rows
     hits = rows * words * filters

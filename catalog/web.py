@@ -74,7 +74,8 @@ def _asked(q: str) -> Wish | None:
     return Wish(terms=words, phrase=q.lower()) if words or not q else None
 
 
-def _wish(query: ProductsQuery) -> Wish | None:
+def _wish(query: ProductsQuery, reader: int) -> Wish | None:
+    """`reader`: the mall that asks, 0 for staff."""
     asked = _asked(query.q)
     if asked is None:
         return None
@@ -93,6 +94,7 @@ def _wish(query: ProductsQuery) -> Wish | None:
         in_stock=query.in_stock,
         mode=query.mode,
         city=query.city,
+        zone=None if query.zone is None else (query.zone, reader),
     )
 
 
@@ -124,7 +126,8 @@ _SORTS = {"price": Order.PRICE, "-price": Order.PRICE_DOWN, "newest": Order.NEWE
 async def search(call: Call[None, ProductsQuery]) -> bytes:
     """Words are all needed; an empty `q` browses. Products without stock come last; parity never counts."""
     query = call.query
-    return await _page(_wish(query), _SORTS.get(query.sort), query.cursor, query.limit, query.facets, call)
+    reader = call.mall_id if call.principal.scope == "mall" else 0
+    return await _page(_wish(query, reader), _SORTS.get(query.sort), query.cursor, query.limit, query.facets, call)
 
 
 @routes.post("/products/lookup", scope=READERS, summary="Many products at once", body=LookupIn, answer=LookupView)

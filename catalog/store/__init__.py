@@ -51,6 +51,7 @@ from catalog.store.tables import (
     run_pages,
     slots,
     stock,
+    zones,
 )
 
 __all__ = [
@@ -100,4 +101,5 @@ __all__ = [
     "untold_shelf",
     "upsert_staged_listings",
     "vendor_listing_ids",
+    "zones",
 ]

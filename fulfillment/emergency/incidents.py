@@ -129,6 +129,7 @@ async def close(tx: Tx, actor: str, incident_id: int) -> asyncpg.Record:
             [(s["id"], 0, s["lost"], s["given_back"] + s["fenced"] + returned.get(s["id"], 0), None) for s in supplies],
         )
     await emergency.close_incident(tx, incident_id, actor)
+    await catalog.close_zone(tx, incident_id)
     await catalog.note(tx, {s["product_id"] for s in supplies})
     facts = {"given_back": sum(s["fenced"] for s in supplies) + sum(returned.values())}
     await audit.record(tx, actor, "incident.closed", f"incident:{incident_id}", facts)

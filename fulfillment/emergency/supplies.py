@@ -67,6 +67,7 @@ async def fence(tx: Tx, actor: str, incident_id: int, wanted: Sequence[SupplyIn]
             "one of these is fenced off for this incident already (same listing, location, lot and pool)",
             code="fenced_already",
         )
+    await catalog.show_in_zone(tx, incident_id, {row[3] for row in rows}, incident["mall_ids"])
     await catalog.note(tx, {row[3] for row in rows})
     facts = {"rows": len(rows), "units": sum(row[12] * row[9] for row in rows)}
     await audit.record(tx, actor, "incident.supplied", f"incident:{incident_id}", facts)

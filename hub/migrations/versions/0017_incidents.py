@@ -18,6 +18,13 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        "catalog_zones",
+        sa.Column("zone_id", sa.BigInteger(), nullable=False),
+        sa.Column("product_id", sa.BigInteger(), nullable=False),
+        sa.Column("reader_ids", postgresql.ARRAY(sa.BigInteger()), nullable=True),
+        sa.PrimaryKeyConstraint("zone_id", "product_id", name=op.f("pk_catalog_zones")),
+    )
+    op.create_table(
         "emergency_incidents",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("title", sa.Text(), nullable=False),
@@ -313,6 +320,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("catalog_zones")
     op.execute("DROP POLICY emergency_sites_tenant ON emergency_sites")
     op.execute("DROP POLICY emergency_demands_tenant ON emergency_demands")
     op.execute("DROP POLICY emergency_supplies_tenant ON emergency_supplies")

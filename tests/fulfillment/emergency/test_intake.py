@@ -102,6 +102,14 @@ async def test_nobody_sees_or_changes_what_another_company_asked(played: Stage) 
         report = await played.good("POST", f"/zones/{everybody}/demands", played.malls[who], body)
         assert [r["result"] for r in report["results"]] == ["accepted", "accepted" if who == a else "duplicate"]
     assert "company" not in report["results"][1]["detail"] and str(a) not in report["results"][1]["detail"]
+    for number in (everybody, private):
+        await played.supplier(number, 5, name=f"supplier of {number}")
+    found = {
+        (who, number): len((await played.good("GET", f"/products?zone={number}", played.malls[who]))["items"])
+        for who in (a, b)
+        for number in (everybody, private)
+    }
+    assert found == {(a, everybody): 1, (a, private): 1, (b, everybody): 1, (b, private): 0}
     mine = (await played.good("GET", f"/zones/{everybody}/demands", played.malls[b]))["items"]
     assert [row["site"] for row in mine] == ["楼"]
     status, _ = await played.call(

@@ -16,6 +16,10 @@ async def test_an_incident_from_its_declaration_to_its_report(played: Stage) -> 
     zone = await played.good("GET", f"/zones/{number}", played.malls[mall])
     assert zone["items"][0]["fenced"] == 100
     assert {p["title"] for p in zone["products"]} == {f"{s} 口罩 {n}" for n, s in enumerate([supplier_name(zone)] * 2)}
+    page = await played.good("GET", f"/products?zone={number}&q=口罩&facets=true&sort=price", played.malls[mall])
+    assert len(page["items"]) == 2 and not any(item["available"] for item in page["items"]), "seen, and not for sale"
+    assert len((await played.good("GET", f"/products?zone={number}&limit=1"))["items"]) == 1
+    assert (await played.good("GET", f"/products?zone={number + 1}"))["items"] == []
     asked = await played.good(
         "POST", f"/zones/{number}/demands", played.malls[mall], {"demands": [played.demand("一号楼", 90, headcount=45)]}
     )
@@ -65,6 +69,7 @@ async def test_an_incident_from_its_declaration_to_its_report(played: Stage) -> 
     assert closed["status"] == "closed"
     await played.sound()
     assert (await played.good("GET", "/zones", played.malls[mall]))["items"] == []
+    assert (await played.good("GET", f"/products?zone={number}"))["items"] == []
     report = await played.good("GET", f"/incidents/{number}/report")
     assert report["figures"]["stock"] == [
         {
