@@ -5,6 +5,7 @@ reservations; where the world has moved on, the plan is set aside and a new one 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
@@ -29,6 +30,7 @@ from hub.kernel.types import uuid7
 
 log = structlog.get_logger()
 SOLVE, DISPATCH = "solve_plans", "dispatch_plans"
+BEAT_S = 20.0  # a solver says at least so often that it lives
 LEASE = timedelta(seconds=120)  # a solver that says nothing for so long is dead
 MOST_ATTEMPTS = 3
 APPROVERS = 2
@@ -100,13 +102,18 @@ async def _solve_next() -> bool:
 
 
 async def _tell(plan_id: int, attempt: int, stages: asyncio.Queue[tuple[str, int] | None]) -> None:
-    """Write the solver's progress where people see it; losing one is no harm."""
-    while (stage := await stages.get()) is not None:
-        try:
+    """Write the solver's progress where people see it, and that it lives; losing one word of it is no harm."""
+    last = ("solving", 0)
+    while True:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BEAT_S):
+                stage = await stages.get()
+                if stage is None:
+                    return
+                last = stage
+        with contextlib.suppress(Retry):
             async with uow() as tx:
-                await emergency_plans.note_stage(tx, plan_id, attempt, *stage, tx.now + LEASE)
-        except Retry:
-            continue
+                await emergency_plans.note_stage(tx, plan_id, attempt, *last, tx.now + LEASE)
 
 
 async def _failed(plan_id: int, why: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -151,3 +154,34 @@ async def test_a_plan_whose_solver_dies_again_and_again_is_given_up_and_says_so(
     assert await emergency.solve_due() == 1
     told = await played.good("GET", f"/plans/{plan['id']}")
     assert told["state"] == "failed" and "out of wits" in told["problem"]
+
+
+async def test_a_long_solving_says_how_far_it_is_and_keeps_its_lease(
+    played: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = (await played.incident())["id"]
+    await played.enter(number, played.verified("甲", 6))
+    plan = await played.good("POST", f"/incidents/{number}/plans")
+    go_on = threading.Event()
+    solved = plans.solving.solved
+
+    def slow(state: Any, say: Any) -> Any:
+        say("solving", 20)
+        assert go_on.wait(30)
+        return solved(state, say)
+
+    monkeypatch.setattr(plans.solving, "solved", slow)
+    monkeypatch.setattr(plans, "BEAT_S", 0.01)
+    working = asyncio.create_task(emergency.solve_due())
+    try:
+        leases = set()
+        while len(leases) < 3:  # the loop is free meanwhile, and the lease moves on
+            told = await played.good("GET", f"/plans/{plan['id']}")
+            if told["stage"] == "solving":
+                assert (told["state"], told["done"]) in (("solving", 0), ("solving", 20))
+                leases.add(await played.value("SELECT lease_until FROM emergency_plans"))
+        assert await emergency.solve_due() == 0, "nobody else takes it"
+    finally:
+        go_on.set()
+        await working
+    assert (await played.good("GET", f"/plans/{plan['id']}"))["state"] == "proposed"
