@@ -8,6 +8,7 @@ from catalog.ingest import on_connection_turned, on_payload, put_connection, syn
 from catalog.observing import land_observed
 from catalog.offers import moved_products, offers_for, slots_for
 from catalog.prices import on_holds_changed, on_listings_changed, on_move_confirmed, on_references
+from catalog.reading import product_views
 from catalog.recognising import match_due, on_listings_to_match
 from catalog.reindexing import needed as reindex_needed
 from catalog.reindexing import reindex
@@ -21,10 +22,13 @@ from catalog.stock import (
     apply_vendor_reports,
     available,
     drift,
+    open_holds,
     refuse,
     release,
     reserve,
 )
+from catalog.store.zones import close_zone, show_in_zone
+from catalog.taking import put_on_shelf
 from catalog.wording import count_words
 
 __all__ = [
@@ -35,6 +39,7 @@ __all__ = [
     "apply_vendor_reports",
     "available",
     "begin_sampling",
+    "close_zone",
     "count_words",
     "drift",
     "land_observed",
@@ -50,13 +55,17 @@ __all__ = [
     "on_move_confirmed",
     "on_payload",
     "on_references",
+    "open_holds",
+    "product_views",
     "put_connection",
+    "put_on_shelf",
     "refuse",
     "reindex",
     "reindex_needed",
     "release",
     "reserve",
     "shelf_totals",
+    "show_in_zone",
     "size",
     "slots_for",
     "stop_sampling",

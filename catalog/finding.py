@@ -101,6 +101,8 @@ def _relevance(sample: Sample, wish: Wish, need: int) -> Order:
         return Order.RANK
     if not wish.terms:
         return Order.POPULAR
+    if wish.few:
+        return Order.RANK
     cost = queryplan.estimate(sample, wish, Order.POPULAR, need, True)
     headed = bool(_first(sampling.head(), wish, need))
     return Order.RANK if queryplan.affords_ranking(sample, cost, headed) else Order.POPULAR
@@ -119,14 +121,14 @@ async def _rows(
     """Up to `need` rows after `key`, by whichever way is cheaper."""
     sellable = (key is None or key[0]) if order is Order.POPULAR else None
     cost = queryplan.estimate(sample, wish, order, need, sellable)
-    if order is Order.POPULAR and key is None and cost.rows > HEADED:
+    if order is Order.POPULAR and key is None and cost.rows > HEADED and not wish.few:
         top = sampling.head()
         ids = _first(top, wish, need)
         if top is not None and ids:
             page = await search.pick(wish, ids, top.last_id, need, held, now)
             if len(page.rows) == need:
                 return page
-    if order is Order.RANK or wish.gtin is not None or queryplan.choose(sample, cost) is Plan.GATHER:
+    if order is Order.RANK or wish.few or queryplan.choose(sample, cost) is Plan.GATHER:
         return await search.gather(wish, order, key, need, held, now, facets, cost.aside)
     inner = key[1:] if order is Order.POPULAR and key is not None else key
     page, gave_up = await search.walk(wish, order, sellable, inner, need, held, now, queryplan.walk_cap(cost))

@@ -47,7 +47,7 @@ class _Args(list[Any]):
 
 
 def _filters(wish: Wish, args: _Args, *, walked: bool = False, aside: bool = False) -> list[str]:
-    """The conditions of a wish. A walk hides words and vendor from the planner, so that it keeps to the walked
+    """The conditions of a wish. A walk hides words, vendor and zone from the planner, so that it keeps to the walked
     index; a gathering adds the brand's words, because they are indexed and the brand itself is not. With `aside` the
     last word is looked for in the rows that the others find, not in the index."""
     found = ["p.listed"]
@@ -85,6 +85,15 @@ def _filters(wish: Wish, args: _Args, *, walked: bool = False, aside: bool = Fal
             f"(EXISTS (SELECT 1 {theirs} AND l.product_id = p.id)) IS TRUE"
             if walked
             else f"p.id IN (SELECT l.product_id {theirs})"
+        )
+    if wish.zone is not None:
+        number, reader = args.put(wish.zone[0], "bigint"), args.put(wish.zone[1], "bigint")
+        seen = f"(z.reader_ids IS NULL OR {reader} = 0 OR {reader} = ANY(z.reader_ids))"
+        shown = f"FROM catalog_zones z WHERE z.zone_id = {number} AND {seen}"
+        found.append(
+            f"(EXISTS (SELECT 1 {shown} AND z.product_id = p.id)) IS TRUE"
+            if walked
+            else f"p.id IN (SELECT z.product_id {shown})"
         )
     return found
 

@@ -350,6 +350,11 @@ async def available(tx: Tx, listing_ids: Sequence[int]) -> dict[int, list[Shelf]
     return found
 
 
+async def open_holds(tx: Tx, hold_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, int]:
+    """The units of those of these holds that are open."""
+    return {row["id"]: row["quantity"] for row in await tx.fetch(shelf.OPEN_HOLDS, list(hold_ids))}
+
+
 async def drift(tx: Tx, limit: int = 1000) -> list[Drift]:
     """Rows where counters, ledger and open holds disagree, at most `limit`; empty when the shelf is sound."""
     return [Drift(*row) for row in await tx.fetch(shelf.DRIFT, limit)]

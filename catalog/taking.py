@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from catalog import landing
+from catalog import landing, stock, store
 from catalog.batching import Batch
 from catalog.ingest import put_connection, unlist
 from catalog.tally import Tally, tally_up
 from connectors import api as connectors
-from connectors.contracts import BadRow, ConnectionView, ListingIn
+from connectors.contracts import BadRow, ConnectionView, ListingIn, StockReport
 from hub.kernel import clock
 from hub.kernel.db import HUB, Tx, uow
-from hub.kernel.errors import Retry
+from hub.kernel.errors import Rejected, Retry
 
 Mode = Literal["partial", "replace"]
 PIECE = 500
@@ -115,3 +115,17 @@ def _judged(
             done: Literal["applied", "unchanged"] = "applied" if item.vendor_sku in written else "unchanged"
             results.append(Judged(item.vendor_sku, done, waiting.get(item.vendor_sku)))
     return results
+
+
+async def put_on_shelf(
+    tx: Tx, vendor_id: int, rows: Sequence[ListingIn], reports: Sequence[StockReport]
+) -> dict[str, int]:
+    """Listings of a vendor with their stock, at once and all or nothing, for whoever onboards it by hand. Returns the
+    listings by SKU. Raises Rejected for a row that the catalogue refuses."""
+    connection = await connectors.own_connection(tx, vendor_id)
+    await put_connection(tx, connection)
+    _, bad, _, _ = await landing.land(tx, connection, Batch.pushed(rows, [], tx.now), None)
+    if bad:
+        raise Rejected(f"{bad[0].vendor_sku}: {bad[0].reason}", code="bad_listing")
+    await stock.apply_reports(tx, connection.id, reports)
+    return await store.listing_ids(tx, connection.id, {row.vendor_sku for row in rows})

@@ -173,6 +173,7 @@ class ProductsQuery(Input):
     in_stock: Annotated[bool, Field(description="true: only what can be ordered now")] = False
     mode: DeliveryMode | None = None
     city: Short | None = None
+    zone: Annotated[int, Field(ge=1, le=2**62, description="an emergency's zone that is open to you")] | None = None
     sort: Literal["relevance", "price", "-price", "newest"] = "relevance"
     limit: Limit = 20
     cursor: Cursor | None = None

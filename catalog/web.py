@@ -81,7 +81,8 @@ def _asked(q: str) -> Wish | None:
     return Wish(terms=words, phrases=tuple(dict.fromkeys((q.lower(), plain(q).lower())))) if words or not q else None
 
 
-def _wish(query: ProductsQuery, q: str) -> Wish | None:
+def _wish(query: ProductsQuery, reader: int, q: str) -> Wish | None:
+    """`reader`: the mall that asks, 0 for staff."""
     asked = _asked(q)
     if asked is None:
         return None
@@ -100,6 +101,7 @@ def _wish(query: ProductsQuery, q: str) -> Wish | None:
         in_stock=query.in_stock,
         mode=query.mode,
         city=query.city,
+        zone=None if query.zone is None else (query.zone, reader),
     )
 
 
@@ -171,8 +173,9 @@ async def search(call: Call[None, ProductsQuery]) -> bytes:
     """Words are all needed; an empty `q` browses. Products without stock come last; parity never counts. Where nothing
     holds a word of `q`, what it may have meant is searched instead, and `corrected` says so."""
     query = call.query
+    reader = call.mall_id if call.principal.scope == "mall" else 0
     sort = _SORTS.get(query.sort)
-    return await _page(query.q, partial(_wish, query), sort, query.cursor, query.limit, query.facets, call)
+    return await _page(query.q, partial(_wish, query, reader), sort, query.cursor, query.limit, query.facets, call)
 
 
 @routes.get("/products/suggest", scope=READERS, summary="Queries to go on to", query=SuggestQuery, answer=SuggestView)

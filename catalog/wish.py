@@ -38,3 +38,9 @@ class Wish:
     mode: str | None = None
     city: str | None = None
     department: str | None = None
+    zone: tuple[int, int] | None = None  # an emergency's zone, and the mall that looks at it (0: staff)
+
+    @property
+    def few(self) -> bool:
+        """Whether it can only fit a handful of products, whatever else it asks for."""
+        return self.gtin is not None or self.zone is not None

@@ -12,6 +12,7 @@ from connectors.contracts import OrderUpdate, ShipmentStatus
 from hub.kernel.db import Tx
 from hub.kernel.errors import NotFound
 from orders import outcomes, review, store
+from orders.allotted import Allotted, place_allotted
 from orders.book import Book, Po, open_book
 from orders.contracts import LineFacts, OrderStanding, PoRef, PoStanding
 from orders.issuing import on_refused, submit_to_vendors
@@ -176,7 +177,7 @@ async def invariants(tx: Tx) -> dict[str, bool]:
 
 
 __all__ = [
-    "attention", "counts", "decide_overdue_reviews", "delivered", "expire_reservations", "find_po", "forget_old",
-    "invariants", "line_facts", "on_order_update", "on_refused", "place_due", "po_of_vendor",
-    "read_deliveries_with", "reconcile_due", "shipped", "submit_to_vendors",
+    "Allotted", "attention", "counts", "decide_overdue_reviews", "delivered", "expire_reservations", "find_po",
+    "forget_old", "invariants", "line_facts", "on_order_update", "on_refused", "place_allotted", "place_due",
+    "po_of_vendor", "read_deliveries_with", "reconcile_due", "shipped", "submit_to_vendors",
 ]  # fmt: skip

@@ -115,7 +115,7 @@ async def _choose(tx: Tx, mall_id: int, asked: OrderIn) -> list[Line]:
             raise refusal(misses)
         by_no = dict(goods)
         made += [
-            _line(choice.wish.line_no, by_no[choice.wish.line_no], choice.offer, hold_id, asked.ship_to.city)
+            line_on(choice.wish.line_no, by_no[choice.wish.line_no], choice.offer, hold_id, asked.ship_to.city)
             for choice, hold_id in choices
         ]
     if len({line.currency for line in made}) > 1:
@@ -134,7 +134,7 @@ async def _choose_slots(tx: Tx, mall_id: int, asked: Sequence[tuple[int, LineIn]
         if slot is None:
             raise refusal([Miss(_slot_wish(no, line), Why.UNKNOWN)])
         _check_slot(no, line, slot)
-        made.append(_line(no, line, slot.offer, uuid7(), slot.offer.city, slot))
+        made.append(line_on(no, line, slot.offer, uuid7(), slot.offer.city, slot))
     holds = [
         ReserveLine(hold_id=line.hold_id, listing_id=line.listing_id, quantity=1, location=line.slot_ref)
         for line in made
@@ -171,7 +171,7 @@ def _slot_wish(no: int, line: LineIn) -> Wish:
     return Wish(no, None, None, 1, line.max_price.amount if line.max_price else None)
 
 
-def _line(
+def line_on(
     no: int, asked: LineIn, offer: Offer, hold_id: uuid.UUID, city: str | None, slot: SlotOffer | None = None
 ) -> Line:
     return Line(

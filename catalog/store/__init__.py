@@ -52,6 +52,7 @@ from catalog.store.tables import (
     run_pages,
     slots,
     stock,
+    zones,
 )
 
 __all__ = [
@@ -109,4 +110,5 @@ __all__ = [
     "untold_shelf",
     "upsert_staged_listings",
     "vendor_listing_ids",
+    "zones",
 ]

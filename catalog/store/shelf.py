@@ -171,6 +171,10 @@ SELECT listing_id, location, on_hand, level, reserved, buffer, frozen, reported_
 WHERE listing_id = ANY($1::bigint[]) ORDER BY listing_id, location
 """
 
+OPEN_HOLDS = """
+SELECT id, quantity FROM catalog_holds WHERE id = ANY($1::uuid[]) AND state IN ('held', 'accepted')
+"""
+
 DRIFT = """
 WITH ledger AS (
   SELECT listing_id, location, sum(on_hand_change) AS on_hand, sum(reserved_change) AS reserved

@@ -208,6 +208,14 @@ slots = Table(
     Index("ix_catalog_slots_start", "listing_id", "start_at"),
 )
 
+zones = Table(
+    "catalog_zones",  # products that are shown as an emergency's own, to those who may ask in it
+    metadata,
+    Column("zone_id", BigInteger, primary_key=True),
+    Column("product_id", BigInteger, primary_key=True),
+    Column("reader_ids", ARRAY(BigInteger)),  # malls; NULL: every mall
+)
+
 change_log = Table(
     "catalog_changes",  # one row per transaction and chunk; seq is given after the commit, in order of visibility
     metadata,

@@ -20,7 +20,7 @@ class Sheet:
     def __init__(self, name: str, raw: bytes, needed: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
         self.name = name
         self.encoding, self._text = _decoded(name, raw)
-        header = next(self._rows(), (1, []))[1]
+        header = next(self.rows(), (1, []))[1]
         self.header = [cell.strip().lower() for cell in header]
         if len(self.header) > _COLUMNS:
             raise Malformed(f"{name} line 1: {len(self.header):,} columns; at most {_COLUMNS} are read")
@@ -58,17 +58,17 @@ class Sheet:
 
     def place(self, row: int) -> str:
         """Where a row stands, as people find it."""
-        for number, (line, _cells) in enumerate(self._rows(), -1):
+        for number, (line, _cells) in enumerate(self.rows(), -1):
             if number == row:
                 return f"{self.name} line {line}"
         return f"{self.name} row {row + 1}"
 
     def _ragged(self, bad: list[str]) -> None:
-        for line, cells in self._rows():
+        for line, cells in self.rows():
             if cells == bad and len(cells) != len(self.header):
                 raise Malformed(f"{self.name} line {line}: {len(cells)} fields, the header has {len(self.header)}")
 
-    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Every row that is not blank, with the line that it begins on."""
         reader = csv.reader(io.StringIO(self._text, newline=""), strict=True)
         line = 1

@@ -4,15 +4,13 @@ database."""
 from __future__ import annotations
 
 import contextlib
-import csv
 import errno
 import gc
-import io
 import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -20,11 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fulfillment.allocation import reading
-from fulfillment.allocation.checker import PlanTable, check
+from fulfillment.allocation.checker import check
 from fulfillment.allocation.figures import measure
 from fulfillment.allocation.snapshot import Snapshot, freeze
-from fulfillment.allocation.tables import Names, SupplyTable
+from fulfillment.allocation.tables import SupplyTable
 from fulfillment.allocation.text import Sheet
+from fulfillment.allocation.writing import as_table, csv_bytes, plan_csv
 from hub.kernel.errors import Broken, Rejected
 
 if TYPE_CHECKING:
@@ -60,13 +59,13 @@ def allocate(
     read = time.perf_counter()
     plan = solve(snapshot)
     solved = time.perf_counter()
-    document, table = as_json(plan.certificate), _as_table(plan)
+    document, table = as_json(plan.certificate), as_table(plan)
     findings = check(snapshot, table, json.loads(document))
     if findings:
         raise Broken(f"nothing was written: the plan does not stand up to its own checker: {findings[0]}")
     checked = time.perf_counter()
     told, files = _explained(plan, why, explanations)
-    _write({out: _plan_csv(table), certificate: document, **files})
+    _write({out: plan_csv(table), certificate: document, **files})
     for line in _summary(plan):
         say(line)
     leaving = f", start {snapshot.start}" if snapshot.start else ""
@@ -121,7 +120,7 @@ def _explained(plan: Plan, sites: Sequence[str], file: Path | None) -> tuple[lis
         (one.site, one.item, one.tier, one.asked, one.counted, one.granted, one.reason, words(one, deadline))
         for one in explainer.all()
     ]
-    return lines, {file: _csv(header, rows)}
+    return lines, {file: csv_bytes(header, rows)}
 
 
 def verify(inputs: Inputs, plan: Path, certificate: Path, pinned: frozenset[str], say: Say, warn: Say) -> bool:
@@ -243,34 +242,6 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise Rejected(f"cannot read {path}: {error.strerror}") from None
-
-
-def _as_table(plan: Plan) -> PlanTable:
-    snapshot, supplies, demands = plan.snapshot, plan.snapshot.supplies, plan.snapshot.demands
-    return PlanTable(
-        lambda row: f"plan row {row + 1}",
-        Names(list(snapshot.warehouses), supplies.warehouse[plan.supply]),
-        Names(list(snapshot.sites), demands.site[plan.demand]),
-        Names(list(snapshot.items), demands.item[plan.demand]),
-        Names(list(snapshot.lots), supplies.lot[plan.supply]),
-        plan.units,
-    )
-
-
-def _plan_csv(table: PlanTable) -> bytes:
-    names = [
-        [column.names[code] for code in column.codes.tolist()]
-        for column in (table.warehouse, table.site, table.item, table.lot)
-    ]
-    return _csv(("warehouse", "site", "item", "lot", "quantity"), zip(*names, table.units.tolist(), strict=True))
-
-
-def _csv(header: Sequence[str], rows: Iterable[Iterable[object]]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue().encode()
 
 
 def _distinct(inputs: Inputs, outputs: dict[str, Path | None]) -> None:

@@ -205,11 +205,12 @@ def _warn(words: str) -> None:
 def demo(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON too.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards.")] = False,
+    drill: Annotated[bool, typer.Option("--drill", help="The lockdown drill alone.")] = False,
 ) -> None:
     """Run the main job on embedded servers and sandbox vendors, and print a report."""
-    from hub.app.demo import run_demo
+    from hub.app.demo import run_demo, run_drill
 
-    if not run_demo(json_file=json_file, keep=keep):
+    if not (run_drill if drill else run_demo)(json_file=json_file, keep=keep):
         raise typer.Exit(1)
 
 

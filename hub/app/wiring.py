@@ -20,7 +20,10 @@ import connectors.web
 import fulfillment.api
 import fulfillment.carriers.api
 import fulfillment.carriers_web
+import fulfillment.emergency.api
+import fulfillment.emergency_web
 import fulfillment.web
+import fulfillment.zones_web
 import hub.app.notices
 import hub.app.operations
 import hub.app.webhooks_web
@@ -82,8 +85,8 @@ FLOW: Flow = {
     VendorAccepted: [fulfillment.api.on_accepted, hub.app.notices.on_order],
     # orders' locks first, as everywhere
     VendorRefused: [orders.api.on_refused, fulfillment.api.on_refused, hub.app.notices.on_order],
-    LineUnsupplied: [fulfillment.api.on_unsupplied, hub.app.notices.on_order],
-    OrderCancelled: [fulfillment.api.on_cancelled, hub.app.notices.on_order],
+    LineUnsupplied: [fulfillment.api.on_unsupplied, fulfillment.emergency.api.on_unsupplied, hub.app.notices.on_order],
+    OrderCancelled: [fulfillment.api.on_cancelled, fulfillment.emergency.api.on_cancelled, hub.app.notices.on_order],
     ShipmentUpdated: [fulfillment.api.on_shipment_updated, hub.app.notices.on_shipment],
     CarrierPayloadLanded: [fulfillment.carriers.api.on_payload],
 }
@@ -108,6 +111,8 @@ ROUTES: list[Route] = [
     *fulfillment.web.routes.all,
     *fulfillment.carriers_web.routes.all,
     *hub.app.webhooks_web.routes.all,
+    *fulfillment.emergency_web.routes.all,
+    *fulfillment.zones_web.routes.all,
     *hub.app.operations.routes.all,
 ]
 
@@ -139,6 +144,8 @@ TASKS: dict[str, Task] = {
     "follow_parcels": Task(fulfillment.carriers.api.follow_due, "sync", 30),
     webhooks.SENDING: Task(webhook_lanes.send_due, "flow", 2),
     "count_words": Task(catalog.api.count_words, "flow", 60),
+    fulfillment.emergency.api.SOLVE: Task(fulfillment.emergency.api.solve_due, "flow", 5),
+    fulfillment.emergency.api.DISPATCH: Task(fulfillment.emergency.api.dispatch_due, "flow", 5),
     "canary": Task(hub.app.operations.canary, "flow", 10),
     "housekeeping": Task(hub.app.operations.housekeeping, "flow", 600),
 }

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from hub.app.operations import api_document
 from hub.kernel import clock
-from tests.app.api_world import SHARED_SKU, Tenant, World, pushed_product
+from tests.app.api_world import ITEM, SHARED_SKU, Tenant, World, pushed_product
 
 # own: rows of the calling tenant alone. shared: the catalogue, the same rows for all who may read it. figure: the
 # caller's part of a number. staff: everything. signed: proved by the vendor system's signature. public: nobody's.
@@ -151,6 +151,29 @@ def _split(_world: World, _tenant: Tenant | None, ids: Ids) -> Any:
     return {"listing_ids": [ids["splitting_listing"]], "why": "two things"}
 
 
+def _incident(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
+    return {"title": f"incident {next(_fresh)}", "area": "徐汇", "items": [{"name": ITEM, "per_head": 2}]}
+
+
+def _supplies(_world: World, _tenant: Tenant | None, ids: Ids) -> Any:
+    listing = next(value for name, value in sorted(ids.items()) if name.startswith("listing:REST-"))
+    supply = {"listing_id": listing, "item": ITEM, "warehouse": "one more", "quantity": 1, "lot": f"L{next(_fresh)}"}
+    return {"supplies": [supply]}
+
+
+def _supplier(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
+    goods = {"sku": "M1", "title": "应急毛巾", "price": "1.20", "item": ITEM, "warehouse": "新仓", "quantity": 9}
+    return {"name": f"ad-hoc supplier {next(_fresh)}", "goods": [goods], "leads": [{"warehouse": "新仓", "hours": "3"}]}
+
+
+def _demands(world: World, tenant: Tenant | None, _ids: Ids) -> Any:
+    return {"demands": [world.demand(tenant, 5)]}
+
+
+def _verifications(_world: World, _tenant: Tenant | None, ids: Ids) -> Any:
+    return {"sites": [{"site_id": int(ids["site"]), "headcount": 100, "tier": 1}]}
+
+
 _FIGURE = Way("figure")
 _SHARED = Way("shared")
 _STAFF = Way("staff")
@@ -206,6 +229,34 @@ WAYS: dict[str, Way] = {
     "POST /v1/webhook-endpoints/{id}/replay": Way("own", "hook", body=_since),
     "POST /v1/webhook-endpoints/{id}/rotate": Way("own", "hook"),
     "POST /v1/webhook-endpoints/{id}/test": Way("own", "hook"),
+    # emergencies: zones, then staff
+    "GET /v1/zones": Way("own"),
+    "GET /v1/zones/{id}": Way("own", "incident"),
+    "GET /v1/zones/{id}/demands": Way("own", "incident"),
+    "POST /v1/zones/{id}/demands": Way("own", "incident", body=_demands),
+    "GET /v1/public/zones/{code}": Way("public", "zone_code"),
+    "POST /v1/public/zones/{code}/demands": Way("public", "zone_code", body=_demands),
+    "GET /v1/incidents": _STAFF,
+    "POST /v1/incidents": Way("staff", body=_incident),
+    "GET /v1/incidents/{id}": Way("staff", "incident"),
+    "POST /v1/incidents/{id}/close": Way("staff", "incident_to_close"),
+    "GET /v1/incidents/{id}/demands": Way("staff", "incident"),
+    "POST /v1/incidents/{id}/demands": Way("staff", "incident", body=_demands),
+    "POST /v1/incidents/{id}/lead-times": Way(
+        "staff", "incident", body=lambda *_: {"leads": [{"warehouse": "one more", "area": "A", "hours": "2.5"}]}
+    ),
+    "GET /v1/incidents/{id}/plans": Way("staff", "incident"),
+    "POST /v1/incidents/{id}/plans": Way("staff", "incident_spare"),
+    "GET /v1/incidents/{id}/report": Way("staff", "incident"),
+    "POST /v1/incidents/{id}/suppliers": Way("staff", "incident", body=_supplier),
+    "GET /v1/incidents/{id}/supplies": Way("staff", "incident"),
+    "POST /v1/incidents/{id}/supplies": Way("staff", "incident", body=_supplies),
+    "POST /v1/incidents/{id}/verifications": Way("staff", "incident", body=_verifications),
+    "GET /v1/plans/{id}": Way("staff", "plan"),
+    "POST /v1/plans/{id}/approve": Way("staff", "plan_spare"),
+    "POST /v1/plans/{id}/commit": Way("staff", "plan"),
+    "GET /v1/plans/{id}/explain": Way("staff", "plan", query="site={site}"),
+    "GET /v1/plans/{id}/files": Way("staff", "plan"),
     # figures
     "GET /v1/metrics/delivery-72h": _FIGURE,
     "GET /v1/metrics/stockouts": _FIGURE,

@@ -32,9 +32,13 @@ NO_WALL = {
 
 # Tables behind a wall that one kind of tenant never sees a row of.
 HIDDEN_FROM: dict[str, set[str]] = {
-    "vendor": {"order_marks", "order_review_rules", "order_reviews"},
+    "vendor": {
+        "emergency_demands", "emergency_shares", "emergency_sites", "order_marks", "order_review_rules",
+        "order_reviews",
+    },
     "mall": {
-        "settlement_cases", "settlement_list_rows", "settlement_lists", "settlement_runs", "settlement_terms",
+        "emergency_supplies", "settlement_cases", "settlement_list_rows", "settlement_lists", "settlement_runs",
+        "settlement_terms",
     },
 }  # fmt: skip
 
@@ -145,4 +149,6 @@ async def test_the_wall_stops_writing_too(world: World) -> None:
     for vendor in world.vendors.values():
         async with uow(f"vendor:{vendor.id}") as tx:
             assert await tx.run("UPDATE orders SET mall_order_no = 'x'") == 0, "a vendor reads an order, no more"
+            other_supplies = f"UPDATE emergency_supplies SET lot = 'x' WHERE vendor_id <> {vendor.id}"
+            assert await tx.run(other_supplies) == 0
     assert await footprint() == before

@@ -15,7 +15,8 @@ import catalog.api
 import fulfillment.api
 import orders.api
 import pricing.api
-from hub.app.demo import story
+from fulfillment.emergency import api as emergency
+from hub.app.demo import drill, story
 from hub.app.demo.parity import act_parity
 from hub.app.demo.report import OrdersRow, ParityRow, Report, Share, VendorRow, show
 from hub.app.demo.scene import Role, Scene, scene, until
@@ -57,14 +58,47 @@ async def _play(json_file: Path | None, keep: bool) -> bool:
         say("a corner shop without barcodes")
         await story.act_match(stage, played)
         report = await _report(stage, malls, played)
+        say("a lockdown drill")
+        report.drill = await drill.play(stage, malls, say)
+        report.seconds["drill"] = report.drill.took_s
         console.print()
         show(report, console)
+        drill.show(report.drill, console)
         if json_file is not None:
             report.write(json_file)
             say(f"report written to {json_file}")
         if keep:
             await _stay(stage, console)
     return report.kept
+
+
+def run_drill(*, json_file: Path | None, keep: bool) -> bool:
+    """Play the lockdown drill alone; True when every promise was kept."""
+    return asyncio.run(_drill(json_file, keep))
+
+
+async def _drill(json_file: Path | None, keep: bool) -> bool:
+    console = Console(width=118, highlight=False)
+    started = time.perf_counter()
+
+    def say(words: str) -> None:
+        console.print(f"[dim]{time.perf_counter() - started:5.1f} s[/]  {words}")
+
+    async with scene(say=say, small=True, SUPPLYHUB_LOG_LEVEL="ERROR") as stage:
+        malls = [await stage.mall(name) for name in MALLS]
+        say("a lockdown drill")
+        found = await drill.play(stage, malls, say)
+        async with db.uow() as tx:
+            found.promises |= await emergency.invariants(tx)
+            found.promises["counters_equal_the_ledger"] = not await catalog.api.drift(tx)
+        console.print()
+        drill.show(found, console)
+        if json_file is not None:
+            drill.write(found, json_file)
+            say(f"report written to {json_file}")
+        if keep:
+            await _stay(stage, console)
+    return all(found.promises.values())
 
 
 async def _stay(stage: Scene, console: Console) -> None:

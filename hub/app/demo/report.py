@@ -9,6 +9,8 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
+from hub.app.demo.drill import Drill
+
 
 class VendorRow(BaseModel):
     """One vendor's pull."""
@@ -100,11 +102,12 @@ class Report(BaseModel):
     invariants: dict[str, bool]
     seconds: dict[str, float]
     as_of: str
+    drill: Drill | None = None
 
     @property
     def kept(self) -> bool:
         """Whether every promise of the report holds."""
-        return all(self.invariants.values())
+        return all(self.invariants.values()) and (self.drill is None or all(self.drill.promises.values()))
 
     def as_json(self) -> dict[str, object]:
         """The report with the fixed names of the command's contract."""

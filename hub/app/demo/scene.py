@@ -112,6 +112,11 @@ class Scene:
             key = await keys.create_key(tx, "mall", await store.add_mall(tx, name), "demo")
         return self._role(key)
 
+    async def second_staff(self) -> Role:
+        """Another person of the staff, with a key of their own."""
+        async with db.uow() as tx:
+            return self._role(await keys.create_key(tx, "staff", None, "demo, second person"))
+
     async def vendor(self, key: str) -> Role:
         """A vendor's own key."""
         async with db.uow() as tx:
