@@ -38,6 +38,7 @@ class LineStatus(StrEnum):
     CANCELLING = "cancelling"  # the mall cancelled; the vendor has not confirmed
     SHIPPED = "shipped"
     DELIVERED = "delivered"
+    REVEALED = "revealed"  # the mall has seen its codes; whether it may still be cancelled is the vendor's rule
     CANCELLED = "cancelled"
     EXPIRED = "expired"
     UNSUPPLIED = "unsupplied"
@@ -80,7 +81,7 @@ _FOLLOWS_LINES = {
 
 ORDER = Life(
     initial=OrderStatus.RESERVED,
-    terminal=frozenset({OrderStatus.COMPLETED, OrderStatus.CANCELLED, OrderStatus.EXPIRED, OrderStatus.UNSUPPLIED}),
+    terminal=frozenset({OrderStatus.CANCELLED, OrderStatus.EXPIRED, OrderStatus.UNSUPPLIED}),
     table={
         OrderStatus.RESERVED: {
             "confirm": OrderStatus.PLACED,
@@ -91,7 +92,7 @@ ORDER = Life(
         OrderStatus.ACCEPTED: _FOLLOWS_LINES,
         OrderStatus.SHIPPED: _FOLLOWS_LINES,
         OrderStatus.CANCELLING: _FOLLOWS_LINES,
-        OrderStatus.COMPLETED: {},
+        OrderStatus.COMPLETED: _FOLLOWS_LINES,  # codes that were revealed may still be cancelled
         OrderStatus.CANCELLED: {},
         OrderStatus.EXPIRED: {},
         OrderStatus.UNSUPPLIED: {},
@@ -118,6 +119,7 @@ LINE = Life(
             "ask_cancel": LineStatus.CANCELLING,
             "ship": LineStatus.SHIPPED,
             "deliver": LineStatus.DELIVERED,
+            "reveal": LineStatus.REVEALED,
         },
         LineStatus.REROUTING: {
             "route": LineStatus.PLACED,
@@ -130,8 +132,15 @@ LINE = Life(
             "accept": LineStatus.ACCEPTED,
             "ship": LineStatus.SHIPPED,
             "deliver": LineStatus.DELIVERED,
+            "reveal": LineStatus.REVEALED,
         },
         LineStatus.SHIPPED: {"deliver": LineStatus.DELIVERED},
+        LineStatus.REVEALED: {
+            "ship": LineStatus.REVEALED,  # a pool's own word for codes that were shown
+            "deliver": LineStatus.REVEALED,
+            "refuse": LineStatus.REROUTING,
+            "ask_cancel": LineStatus.CANCELLING,
+        },
         LineStatus.DELIVERED: {},
         LineStatus.CANCELLED: {},
         LineStatus.EXPIRED: {},
@@ -232,15 +241,20 @@ def terminal(current: StrEnum) -> bool:
     return current in TRANSITIONS[type(current)].terminal
 
 
-_DONE_BY_VENDOR = {LineStatus.DELIVERED}
-_LEFT = {LineStatus.SHIPPED, LineStatus.DELIVERED}
+_DONE_BY_VENDOR = {LineStatus.DELIVERED, LineStatus.REVEALED}
+_LEFT = {LineStatus.SHIPPED, *_DONE_BY_VENDOR}
 _TAKEN = {LineStatus.ACCEPTED, *_LEFT}
+
+
+def finished(line: LineStatus) -> bool:
+    """Whether nobody needs to do anything about this line any more."""
+    return terminal(line) or line in _DONE_BY_VENDOR
 
 
 def order_event(lines: Collection[LineStatus]) -> str:
     """The event that brings a placed order in step with its lines. Cancelled lines do not count while another
     line lives; an order whose wanted lines all failed for want of supply is unsupplied."""
-    if all(terminal(line) for line in lines):
+    if all(finished(line) for line in lines):
         if any(line in _DONE_BY_VENDOR for line in lines):
             return "complete"
         return "give_up" if LineStatus.UNSUPPLIED in lines else "cancel"

@@ -10,6 +10,8 @@ from datetime import datetime
 
 from catalog import api as catalog
 from hub.kernel.db import Tx
+from hub.kernel.types import DeliveryMode
+from orders import store
 from orders.book import Book, Line, Po
 from orders.contracts import OrderCancelled, VendorAccepted, VendorRefused
 from orders.lifecycle import PoStatus
@@ -129,8 +131,10 @@ async def keep(tx: Tx, book: Book, po: Po, reason: str) -> None:
     if po.accepted_at is None:
         await _taken(tx, book, po, None)
         return
-    for line in book.on(po):
-        line.move("accept")
+    lines = book.on(po)
+    seen = await store.revealed_lines(tx, [line.id for line in lines if line.mode == DeliveryMode.CODE])
+    for line in lines:
+        line.move("reveal" if line.id in seen else "accept")
 
 
 async def shipped(tx: Tx, book: Book, po: Po) -> None:

@@ -20,7 +20,7 @@ from hub.kernel.types import DeliveryMode, public_id, uuid7
 from orders import issuing, outcomes, store
 from orders.book import Book, Line, Order, Po, books_of, open_book, order_of, read_book, total_of
 from orders.contracts import OrderPlaced
-from orders.lifecycle import LineStatus, OrderStatus, PoStatus, WrongState, move, terminal
+from orders.lifecycle import LineStatus, OrderStatus, PoStatus, WrongState, finished, move
 from orders.models import LineIn, OrderIn, OrderView, order_view, view_of
 from orders.routing import Miss, Why, Wish
 
@@ -280,7 +280,8 @@ async def confirm(tx: Tx, mall_id: int, order_id: uuid.UUID) -> OrderView:
 
 
 async def cancel(tx: Tx, mall_id: int, order_id: uuid.UUID, line_nos: Sequence[int] | None = None) -> OrderView:
-    """Cancel lines (all unfinished ones when none is named) before they are shipped.
+    """Cancel lines (all unfinished ones when none is named) before they are shipped; codes, even when they were
+    revealed, if their vendor allows it.
 
     What no vendor was asked for is cancelled at once; what a vendor has or may have is `cancelling` until the vendor
     said so. Cancelling again changes nothing. Raises Conflict when a line has shipped, or when only some lines of
@@ -288,8 +289,8 @@ async def cancel(tx: Tx, mall_id: int, order_id: uuid.UUID, line_nos: Sequence[i
     book = await open_book(tx, order_id, mall_id)
     lines = list(book.lines.values()) if line_nos is None else book.by_number(line_nos)
     lines = [line for line in lines if line.status not in _CANCELLED_ALREADY]
-    if line_nos is None and any(not terminal(line.status) for line in lines):
-        lines = [line for line in lines if not terminal(line.status)]
+    if line_nos is None and any(not finished(line.status) for line in lines):
+        lines = [line for line in lines if not finished(line.status)]
     if gone := [line.line_no for line in lines if line.status in _TOO_LATE]:
         raise Conflict(
             f"line {gone[0]} can no longer be cancelled",

@@ -8,8 +8,9 @@ from typing import Any
 
 from hub.kernel.errors import Fault, NotFound, Rejected
 from hub.kernel.types import parse_uuid_id, public_id
-from hub.kernel.web import Call, Routes
-from orders import service
+from hub.kernel.web import Answer, Call, Routes
+from orders import codes, service
+from orders.codes import OrderCodes, RevealedCodes
 from orders.models import CancelIn, OrderIn, OrderPage, OrderView, PageQuery
 
 routes = Routes("orders")
@@ -73,6 +74,24 @@ async def confirm_order(call: Call[None, None]) -> OrderView:
 async def cancel_order(call: Call[CancelIn | None, None]) -> OrderView:
     lines = call.body.lines if call.body is not None else None
     return await service.cancel(call.tx, call.mall_id, _order(call), lines)
+
+
+@routes.get(
+    "/orders/{id}/codes", scope="mall", summary="Code lines of an order; codes masked", answer=OrderCodes, tx=True
+)
+async def order_codes(call: Call[None, None]) -> OrderCodes:
+    return await codes.listed(call.tx, call.mall_id, _order(call))
+
+
+@routes.post(
+    "/orders/{id}/codes/reveal",
+    scope="mall",
+    summary="The codes of an order in plain, the same ones every time; each reveal is noted in the audit trail",
+    answer=RevealedCodes,
+)
+async def reveal_codes(call: Call[None, None]) -> Answer:
+    shown = await codes.reveal(call.principal, _order(call))
+    return Answer(shown, headers={"Cache-Control": "no-store"})
 
 
 def _order(call: Call[Any, Any]) -> uuid.UUID:

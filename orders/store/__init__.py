@@ -11,6 +11,7 @@ from orders.store.attempts import (
     letter,
     open_attempt,
 )
+from orders.store.codes import codes_of, note_codes, revealed_lines
 from orders.store.keeping import (
     SAVED_LINE,
     SAVED_PO,
@@ -49,10 +50,10 @@ from orders.store.reading import (
 from orders.store.tables import DDL
 
 __all__ = [
-    "DDL", "SAVED_LINE", "SAVED_PO", "abandoned_attempts", "add_attempts", "add_order", "add_purchase_orders", "as_hub",
-    "broken_promises", "carried_lines", "claim_attempt", "claim_expired", "counts", "drop_attempt", "expire", "facts",
-    "finish_attempt", "hasten_attempt", "letter", "lines_of", "live_holds", "lock_order", "needing_attention",
-    "open_attempt", "open_reservations", "order_row", "orders_after", "po_ref", "po_row", "pos_of",
-    "queue_for_reserving", "remove_po_lines", "save_lines", "save_order", "save_pos", "start_clock", "tried_vendors",
-    "vendor_pos_after",
+    "DDL", "SAVED_LINE", "SAVED_PO", "abandoned_attempts", "add_attempts", "add_order", "add_purchase_orders",
+    "as_hub", "broken_promises", "carried_lines", "claim_attempt", "claim_expired", "codes_of", "counts",
+    "drop_attempt", "expire", "facts", "finish_attempt", "hasten_attempt", "letter", "lines_of", "live_holds",
+    "lock_order", "needing_attention", "note_codes", "open_attempt", "open_reservations", "order_row", "orders_after",
+    "po_ref", "po_row", "pos_of", "queue_for_reserving", "remove_po_lines", "revealed_lines", "save_lines",
+    "save_order", "save_pos", "start_clock", "tried_vendors", "vendor_pos_after",
 ]  # fmt: skip

@@ -169,6 +169,20 @@ po_attempts = Table(
     Index("ix_po_attempts_calling", "connection_id", "lease_until", postgresql_where=text("state = 'calling'")),
 )
 
+order_codes = Table(
+    "order_codes",  # what a mall has seen of its codes: never more of one than its end
+    metadata,
+    Column("line_id", UUID(as_uuid=True), ForeignKey("order_lines.id"), primary_key=True),
+    Column("position", Integer, primary_key=True),  # of the unit in its line, from 1
+    Column("order_id", UUID(as_uuid=True), ForeignKey("orders.id"), nullable=False),
+    Column("mall_id", BigInteger, nullable=False),
+    Column("line_no", SmallInteger, nullable=False),
+    Column("masked", Text, nullable=False),
+    Column("valid_until", DateTime(timezone=True)),
+    Column("revealed_at", DateTime(timezone=True), nullable=False),  # the first time
+    Index("ix_order_codes_order", "order_id"),
+)
+
 _HUB_OR_MALL = f"{TENANT} IN ('*', 'mall:' || mall_id)"
 _OR_VENDOR = f"{TENANT} IN ('*', 'mall:' || mall_id, 'vendor:' || vendor_id)"
 
@@ -180,6 +194,7 @@ DDL: tuple[str, ...] = (
             ("order_lines", _OR_VENDOR),
             ("purchase_orders", _OR_VENDOR),
             ("po_lines", _OR_VENDOR),
+            ("order_codes", _HUB_OR_MALL),
         )
         for statement in tenant_wall(table, rule)
     ),

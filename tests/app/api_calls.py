@@ -131,6 +131,8 @@ WAYS: dict[str, Way] = {
     "GET /v1/orders/{id}": Way("own", "order:shipped"),
     "POST /v1/orders/{id}/cancel": Way("own", "order:to_cancel"),
     "POST /v1/orders/{id}/confirm": Way("own", "order:reserved"),
+    "GET /v1/orders/{id}/codes": Way("own", "order:codes"),
+    "POST /v1/orders/{id}/codes/reveal": Way("own", "order:codes"),
     "GET /v1/orders/{id}/shipments": Way("own", "order:shipped"),
     # vendors
     "GET /v1/vendor/orders": Way("own"),

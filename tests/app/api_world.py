@@ -230,6 +230,7 @@ async def build(client: TestClient[Any, Any]) -> World:
     await _prices(world)
     await _hooks(world)
     await _orders(world)
+    await _codes(world)
     return world
 
 
@@ -326,15 +327,22 @@ async def _clinic(world: World) -> None:
 
 
 async def _pool(world: World) -> None:
-    """A pool of vendor A with codes in it."""
-    pool = {
-        "vendor_id": world.vendors["A"].id, "connector": "voucher_pool", "name": "codes",
-        "config": {"skus": {"SPA": {"title": "水疗 spa", "price": "268"}}},
-    }  # fmt: skip
-    world.ids["pool"] = str((await world.good("POST", "/connections", world.staff, pool))["id"])
-    codes = [{"code": f"SPA-{n:06}"} for n in range(3)]
-    taken = await world.good("POST", f"/connections/{world.ids['pool']}/codes", world.staff, {"codes": codes})
-    assert taken["taken"] == 3, taken
+    """A pool of each vendor with codes in it."""
+    for letter, vendor in world.vendors.items():
+        pool = {
+            "vendor_id": vendor.id, "connector": "voucher_pool", "name": f"codes of {vendor.name}",
+            "config": {"skus": {f"SPA-{vendor.name}": {"title": f"{vendor.name} 水疗 spa", "price": "268"}}},
+        }  # fmt: skip
+        vendor.ids["pool"] = str((await world.good("POST", "/connections", world.staff, pool))["id"])
+        codes = [{"code": f"CODE-{letter}-{n:06}"} for n in range(3)]
+        taken = await world.good("POST", f"/connections/{vendor.ids['pool']}/codes", world.staff, {"codes": codes})
+        assert taken["taken"] == 3, taken
+        outcome = await catalog.api.sync(int(vendor.ids["pool"]), kind="full")
+        assert outcome.created == 1, outcome
+        async with uow() as tx:
+            listing = await tx.fetchval("SELECT id FROM catalog_listings WHERE vendor_sku = $1", f"SPA-{vendor.name}")
+        vendor.ids[f"listing:SPA-{vendor.name}"] = f"lst_{listing}"
+    world.ids["pool"] = world.vendors["A"].ids["pool"]
 
 
 async def _prices(world: World) -> None:
@@ -382,6 +390,19 @@ async def _orders(world: World) -> None:
     await world.work()
     for vendor in world.vendors.values():
         await _served(world, vendor, split, "split")
+
+
+async def _codes(world: World) -> None:
+    """Each mall buys a code of its namesake vendor and sees it."""
+    for letter, mall in world.malls.items():
+        vendor = world.vendors[letter]
+        order = await world.order(mall, vendor, what="SPA")
+        await world.work()
+        po = await world.po_of(vendor, order)
+        vendor.marks |= {po["id"], po["number"]}
+        mall.ids["order:codes"] = order["id"]
+        shown = await world.good("POST", f"/orders/{order['id']}/codes/reveal", mall.headers)
+        mall.marks |= {code["code"] for code in shown["codes"]}
 
 
 async def _served(world: World, vendor: Tenant, order: Mapping[str, Any], what: str) -> None:

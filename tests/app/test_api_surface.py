@@ -35,6 +35,8 @@ FIXED: dict[str, set[str]] = {
     "GET /v1/orders/{id}": {"id"},
     "POST /v1/orders/{id}/confirm": {"id"},
     "POST /v1/orders/{id}/cancel": {"id"},
+    "GET /v1/orders/{id}/codes": {"id"},
+    "POST /v1/orders/{id}/codes/reveal": {"id"},
     "POST /v1/vendor/stock": set(),
     "POST /v1/push/{connection}": {"connection"},
     "GET /v1/vendor/orders": set(),
