@@ -5,7 +5,7 @@ from __future__ import annotations
 from catalog.changes import note
 from catalog.figures import live_listings, shelf_totals, size
 from catalog.ingest import on_connection_turned, on_payload, on_references, put_connection, sync
-from catalog.offers import offers_for, slots_for
+from catalog.offers import offers_for, slots_for, slots_near
 from catalog.stock import (
     Drift,
     Shelf,
@@ -40,5 +40,6 @@ __all__ = [
     "shelf_totals",
     "size",
     "slots_for",
+    "slots_near",
     "sync",
 ]

@@ -14,6 +14,7 @@ from hub.kernel.errors import NotFound
 from orders import outcomes, store
 from orders.book import Book, Po, open_book
 from orders.contracts import LineFacts, OrderStanding, PoRef, PoStanding
+from orders.holding import let_go_due
 from orders.issuing import on_refused, submit_to_vendors
 from orders.lifecycle import PoStatus, move
 from orders.placing import place_due
@@ -167,6 +168,7 @@ async def invariants(tx: Tx) -> dict[str, bool]:
 
 
 __all__ = [
-    "attention", "counts", "delivered", "expire_reservations", "find_po", "invariants", "line_facts", "on_order_update",
+    "attention", "counts", "delivered", "expire_reservations", "find_po", "invariants", "let_go_due", "line_facts",
+    "on_order_update",
     "on_refused", "place_due", "po_of_vendor", "shipped", "submit_to_vendors",
 ]  # fmt: skip

@@ -54,6 +54,7 @@ class Line:
     po_id: uuid.UUID | None
     first_po_id: uuid.UUID | None = None
     first_outcome: str | None = None
+    vendor_key: str | None = None  # what its vendor holds for it
 
     def move(self, event: str) -> None:
         self.status = lifecycle.move(self.status, event)
@@ -78,6 +79,7 @@ class Po:
     reason: str | None
     attention: str | None
     ever_unknown: bool
+    moving_line_id: uuid.UUID | None = None  # it books this line's appointment anew
 
     def move(self, event: str) -> None:
         self.status = lifecycle.move(self.status, event)

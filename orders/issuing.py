@@ -5,44 +5,41 @@ inside the outbox's transaction and call no vendor."""
 
 from __future__ import annotations
 
-import base64
-import os
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from catalog import api as catalog
 from catalog.contracts import Offer, ReserveLine
-from connectors import api as connectors
-from connectors.contracts import Capability
 from hub.kernel import tasks
 from hub.kernel.db import Tx
 from hub.kernel.errors import Conflict
 from hub.kernel.failpoints import failpoint
 from hub.kernel.types import uuid7
-from orders import routing, store
+from orders import moves, routing, store
 from orders.book import Book, Line, Order, Po, open_book
 from orders.contracts import LineUnsupplied, OrderPlaced, VendorRefused
 from orders.lifecycle import LineStatus, PoStatus
+from orders.numbers import po_number
 from orders.routing import Choice, Miss, Why, Wish
+from orders.vendors import can_place
 
 _ROUNDS = 5  # tries to reserve elsewhere while other orders take the same stock
 
 
-def po_number() -> str:
-    """A new purchase order number: unguessable, and short enough for a vendor's reference field (22 characters)."""
-    return "PO" + base64.b32encode(os.urandom(13)).decode()[:20]
-
-
 def draft(order: Order, lines: Iterable[Line], sequence: int, at: datetime) -> list[Po]:
-    """One new purchase order for each connection that serves `lines`; the lines are put on them."""
-    made: dict[int, Po] = {}
+    """One new purchase order for each connection that serves `lines`, and one for each appointment, since it moves and
+    is cancelled by itself; the lines are put on them. What a vendor holds for a line is bought under the key that it
+    is held under."""
+    made: dict[tuple[int, str | None, str | None], Po] = {}
     for line in lines:
-        po = made.get(line.connection_id)
+        key = line.vendor_key if sequence == 1 else None
+        of = (line.connection_id, key, line.slot_ref)
+        po = made.get(of)
         if po is None:
-            po = made[line.connection_id] = Po(
+            po = made[of] = Po(
                 id=uuid7(),
-                number=po_number(),
+                number=key or po_number(),
                 order_id=order.id,
                 mall_id=order.mall_id,
                 vendor_id=line.vendor_id,
@@ -72,12 +69,6 @@ async def issue(tx: Tx, book: Book, lines: Sequence[Line]) -> list[Po]:
         for po in pos:
             book.add_po(po)
     return pos
-
-
-async def can_place(tx: Tx, connection_id: int) -> bool:
-    """Whether this vendor's system takes orders from us; otherwise the vendor answers in the portal."""
-    connection = await connectors.get_connection(tx, connection_id)
-    return Capability.PLACES_ORDERS in connection.capabilities
 
 
 async def submit_to_vendors(tx: Tx, event: OrderPlaced) -> None:
@@ -111,6 +102,7 @@ async def on_refused(tx: Tx, event: VendorRefused) -> None:
     lines = [] if refused is None else [line for line in book.on(refused) if line.status is LineStatus.REROUTING]
     if not lines:
         return  # cancelled meanwhile
+    lines = [line for line in lines if line.slot_id is None or not await moves.take_over(tx, book, line)]
     staying = [line for line in lines if line.hold_id is not None]
     leaving = [line for line in lines if line.hold_id is None]
     moved = await _move_to_next_offers(tx, book, leaving) if leaving else []

@@ -160,6 +160,7 @@ class PoView(View):
     accepted_at: datetime | None = None
     reason: str | None = None
     needs_attention: bool = False
+    moves_line: int | None = None  # it books another time for this line
 
 
 class ShipToView(View):
@@ -255,6 +256,7 @@ def view_of(order: Order, lines: Iterable[Line], pos: Iterable[Po], ship_to: Map
     """As `order_view`, for parts that are not a book yet."""
     lines = sorted(lines, key=lambda line: line.line_no)
     carried: dict[uuid.UUID | None, list[int]] = {}
+    numbers = {line.id: line.line_no for line in lines} | {None: None}
     for line in lines:
         carried.setdefault(line.po_id, []).append(line.line_no)
     return OrderView(
@@ -281,6 +283,7 @@ def view_of(order: Order, lines: Iterable[Line], pos: Iterable[Po], ship_to: Map
                 accepted_at=po.accepted_at,
                 reason=po.reason,
                 needs_attention=po.attention is not None,
+                moves_line=numbers.get(po.moving_line_id),
             )
             for po in pos
         ],

@@ -11,7 +11,7 @@ from datetime import datetime
 from catalog import api as catalog
 from hub.kernel.db import Tx
 from hub.kernel.types import DeliveryMode
-from orders import store
+from orders import moves, store
 from orders.book import Book, Line, Po
 from orders.contracts import OrderCancelled, VendorAccepted, VendorRefused
 from orders.lifecycle import PoStatus
@@ -29,7 +29,10 @@ async def accept(tx: Tx, book: Book, po: Po, vendor_order_no: str | None, accept
 
 async def _taken(tx: Tx, book: Book, po: Po, accepted_at: datetime | None) -> None:
     # A vendor's clock may be wrong; the shelf compares this time with the vendor's reports, so it stays in bounds.
-    po.accepted_at = min(max(accepted_at or tx.now, po.created_at), tx.now)
+    accepted_at = min(max(accepted_at or tx.now, po.created_at), tx.now)
+    if po.moving_line_id is not None and await moves.arrived(tx, book, po, accepted_at):
+        return
+    po.accepted_at = accepted_at
     lines = book.on(po)
     for line in lines:
         line.move("accept")
@@ -63,6 +66,8 @@ async def refuse(
     event = "withdraw" if withdrawn else "refuse"
     if po.status is PoStatus.CANCELLING:
         await cancelled(tx, book, po, event)
+        return
+    if po.moving_line_id is not None and await moves.failed(tx, po, event, reason, out_of_stock=out_of_stock):
         return
     po.move(event)
     po.reason, po.attention = reason[:500], None
@@ -110,7 +115,10 @@ async def cancelled(tx: Tx, book: Book, po: Po, event: str = "cancel") -> None:
     """The mall's cancellation of `po` has taken effect (`event` says how: cancel, absent, refuse, withdraw)."""
     po.move(event)
     po.attention = None
-    await cancel_lines(tx, book, book.on(po))
+    if lines := book.on(po):
+        await cancel_lines(tx, book, lines)
+    else:
+        await moves.left(tx, po)
 
 
 async def cancel_lines(tx: Tx, book: Book, lines: list[Line]) -> None:
@@ -132,6 +140,8 @@ async def keep(tx: Tx, book: Book, po: Po, reason: str) -> None:
         await _taken(tx, book, po, None)
         return
     lines = book.on(po)
+    if not lines:
+        po.attention = f"the appointment that was left could not be cancelled: {reason}"[:500]
     seen = await store.revealed_lines(tx, [line.id for line in lines if line.mode == DeliveryMode.CODE])
     for line in lines:
         line.move("reveal" if line.id in seen else "accept")

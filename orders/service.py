@@ -17,35 +17,40 @@ from hub.kernel.errors import Conflict, Fault, Rejected, TooMany
 from hub.kernel.failpoints import failpoint
 from hub.kernel.settings import settings
 from hub.kernel.types import DeliveryMode, public_id, uuid7
-from orders import issuing, outcomes, store
+from orders import holding, issuing, outcomes, store
 from orders.book import Book, Line, Order, Po, books_of, open_book, order_of, read_book, total_of
 from orders.contracts import OrderPlaced
+from orders.holding import Kept
 from orders.lifecycle import LineStatus, OrderStatus, PoStatus, WrongState, finished, move
 from orders.models import LineIn, OrderIn, OrderView, order_view, view_of
 from orders.routing import Miss, Why, Wish
+from orders.vendors import can_place
 
 DELIVERED_WITHIN = timedelta(hours=72)
 _EXACT_BELOW_CAP = 256  # from here on, a mall's reservations are counted one after the other, so the cap is exact
 
 
-async def create(tx: Tx, mall_id: int, asked: OrderIn) -> OrderView:
+async def create(tx: Tx, mall_id: int, asked: OrderIn, kept: Kept | None = None) -> OrderView:
     """Make an order: choose offers, hold the stock, and for mode `place` start the 72 hours and send it to the
-    vendors. Raises Conflict (out of stock, price moved, number used), Rejected (unknown product, missing address),
+    vendors. `kept` is what vendors already hold for it. Raises Outside when vendors must be asked to hold something
+    first, Conflict (out of stock, price moved, number used), Rejected (unknown product, missing address),
     TooMany (reservations)."""
     if asked.mode == "reserve":
         await _within_cap(tx, mall_id)
     order_id = uuid7()
-    lines = await _choose(tx, mall_id, asked)
+    lines, uncounted = await _choose(tx, mall_id, asked)
     failpoint("orders.stock_held")
     _check_address(asked, lines)
     placing = asked.mode == "place"
+    ship_to = asked.ship_to.model_dump()
+    await holding.require(tx, mall_id, asked.mall_order_no, lines, uncounted, ship_to, placing=placing, kept=kept)
     order = Order(
         id=order_id,
         mall_id=mall_id,
         mall_order_no=asked.mall_order_no,
         status=OrderStatus.PLACED if placing else OrderStatus.RESERVED,
         mode=asked.mode,
-        ship_to=secrets.encrypt_json(asked.ship_to.model_dump(), f"order:{order_id}"),
+        ship_to=secrets.encrypt_json(ship_to, f"order:{order_id}"),
         currency=lines[0].currency,
         total=total_of(lines),
         created_at=tx.now,
@@ -64,11 +69,12 @@ async def create(tx: Tx, mall_id: int, asked: OrderIn) -> OrderView:
             code="duplicate_order_no",
             faults=(Fault("/mall_order_no", "already used"),),
         )
+    await holding.bind(tx, order_id, lines)
     if placing:
         tx.emit(OrderPlaced(order_id=order_id, mall_id=mall_id))
     failpoint("orders.order_written")
     tx.after_commit(lambda: metrics.ORDERS.labels(order.status.value).inc())
-    return view_of(order, lines, pos, asked.ship_to.model_dump())
+    return view_of(order, lines, pos, ship_to)
 
 
 async def _within_cap(tx: Tx, mall_id: int) -> None:
@@ -85,8 +91,9 @@ async def _within_cap(tx: Tx, mall_id: int) -> None:
         )
 
 
-async def _choose(tx: Tx, mall_id: int, asked: OrderIn) -> list[Line]:
-    """An offer and a hold for every line, or one error that names every line that has none."""
+async def _choose(tx: Tx, mall_id: int, asked: OrderIn) -> tuple[list[Line], list[uuid.UUID]]:
+    """An offer and a hold for every line, or one error that names every line that has none; and the lines whose vendor
+    counts nothing."""
     goods = [(no, line) for no, line in enumerate(asked.lines, 1) if line.slot_id is None]
     slots = [(no, line) for no, line in enumerate(asked.lines, 1) if line.slot_id is not None]
     wishes = [
@@ -101,6 +108,7 @@ async def _choose(tx: Tx, mall_id: int, asked: OrderIn) -> list[Line]:
         for no, line in goods
     ]
     made: list[Line] = []
+    uncounted: list[uuid.UUID] = []
     if slots:
         made += await _choose_slots(tx, mall_id, slots)
     if wishes:
@@ -114,13 +122,14 @@ async def _choose(tx: Tx, mall_id: int, asked: OrderIn) -> list[Line]:
         if misses:
             raise refusal(misses)
         by_no = dict(goods)
-        made += [
-            _line(choice.wish.line_no, by_no[choice.wish.line_no], choice.offer, hold_id, asked.ship_to.city)
-            for choice, hold_id in choices
-        ]
+        for choice, hold_id in choices:
+            no = choice.wish.line_no
+            made.append(_line(no, by_no[no], choice.offer, hold_id, asked.ship_to.city))
+            if choice.offer.available is None:
+                uncounted.append(made[-1].id)
     if len({line.currency for line in made}) > 1:
         raise Rejected("the lines are priced in different currencies; send one order per currency", code="currencies")
-    return sorted(made, key=lambda line: line.line_no)
+    return sorted(made, key=lambda line: line.line_no), uncounted
 
 
 async def _choose_slots(tx: Tx, mall_id: int, asked: Sequence[tuple[int, LineIn]]) -> list[Line]:
@@ -133,7 +142,7 @@ async def _choose_slots(tx: Tx, mall_id: int, asked: Sequence[tuple[int, LineIn]
         slot = found.get(line.slot_id or 0)
         if slot is None:
             raise refusal([Miss(_slot_wish(no, line), Why.UNKNOWN)])
-        _check_slot(no, line, slot)
+        await _check_slot(tx, mall_id, no, line, slot)
         made.append(_line(no, line, slot.offer, uuid7(), slot.offer.city, slot))
     holds = [
         ReserveLine(hold_id=line.hold_id, listing_id=line.listing_id, quantity=1, location=line.slot_ref)
@@ -144,20 +153,23 @@ async def _choose_slots(tx: Tx, mall_id: int, asked: Sequence[tuple[int, LineIn]
         await catalog.reserve(tx, holds)
     except Conflict as conflict:
         short = {str(s["hold_id"]) for s in conflict.facts.get("shortages", ())}
-        missed = [line for line in made if str(line.hold_id) in short] or made
-        by_no = dict(asked)
-        raise refusal(
-            [Miss(_slot_wish(line.line_no, by_no[line.line_no]), Why.OUT_OF_STOCK) for line in missed]
-        ) from None
+        gone = next((line for line in made if str(line.hold_id) in short), made[0])
+        raise await _taken(tx, mall_id, gone.line_no, found[gone.slot_id or 0]) from None
     return made
 
 
-def _check_slot(no: int, line: LineIn, slot: SlotOffer) -> None:
+async def _taken(tx: Tx, mall_id: int, no: int, slot: SlotOffer) -> Conflict:
+    return await holding.slot_taken(
+        tx, mall_id, no, slot.slot_id, slot.offer.product_id, slot.start, "somebody else has it"
+    )
+
+
+async def _check_slot(tx: Tx, mall_id: int, no: int, line: LineIn, slot: SlotOffer) -> None:
     wish = _slot_wish(no, line)
     if slot.offer.held_by_parity:
         raise refusal([Miss(wish, Why.HELD)])
     if not slot.free or not slot.offer.fresh:
-        raise refusal([Miss(wish, Why.OUT_OF_STOCK)])
+        raise await _taken(tx, mall_id, no, slot)
     if line.max_price is not None:
         if line.max_price.currency not in (None, slot.offer.currency):
             raise refusal([Miss(wish, Why.CURRENCY, offer=slot.offer)])
@@ -297,6 +309,12 @@ async def cancel(tx: Tx, mall_id: int, order_id: uuid.UUID, line_nos: Sequence[i
             code="too_late_to_cancel",
             facts={"lines": gone, "cancellable": [line.line_no for line in lines if line.line_no not in gone]},
         )
+    if moving := [line.line_no for line in lines if line.slot_id is not None and await store.open_move(tx, line.id)]:
+        raise Conflict(
+            f"the appointment of line {moving[0]} is being moved; try again in a moment",
+            code="being_moved",
+            facts={"lines": moving},
+        )
     asked_of_vendor = {line.id for line in lines if line.po_id and line.status is not LineStatus.REROUTING}
     at_once = [line for line in lines if line.id not in asked_of_vendor]
     for po in book.pos.values():
@@ -334,7 +352,7 @@ async def _cancel_on(tx: Tx, book: Book, po: Po, lines: list[Line]) -> bool:
     for line in lines:
         line.move("ask_cancel")
     if attempt is None:
-        if not await issuing.can_place(tx, po.connection_id):
+        if not await can_place(tx, po.connection_id):
             return False  # the vendor sees it in the portal and answers there
         await store.add_attempts(tx, [po.id], "cancel", tx.now)
     else:

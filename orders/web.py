@@ -9,9 +9,10 @@ from typing import Any
 from hub.kernel.errors import Fault, NotFound, Rejected
 from hub.kernel.types import parse_uuid_id, public_id
 from hub.kernel.web import Answer, Call, Routes
-from orders import codes, service
+from orders import codes, moving, service
 from orders.codes import OrderCodes, RevealedCodes
 from orders.models import CancelIn, OrderIn, OrderPage, OrderView, PageQuery
+from orders.moving import RescheduleIn
 
 routes = Routes("orders")
 
@@ -44,7 +45,7 @@ def cursor(prefix: str, text: str | None) -> uuid.UUID | None:
     idempotent=True,
 )
 async def create_order(call: Call[OrderIn, None]) -> OrderView:
-    return await service.create(call.tx, call.mall_id, call.body)
+    return await service.create(call.tx, call.mall_id, call.body, call.prepared)
 
 
 @routes.get("/orders", scope="mall", summary="Orders, from old to new", query=PageQuery, answer=OrderPage, tx=True)
@@ -74,6 +75,19 @@ async def confirm_order(call: Call[None, None]) -> OrderView:
 async def cancel_order(call: Call[CancelIn | None, None]) -> OrderView:
     lines = call.body.lines if call.body is not None else None
     return await service.cancel(call.tx, call.mall_id, _order(call), lines)
+
+
+@routes.post(
+    "/orders/{id}/reschedule",
+    scope="mall",
+    summary="Move an appointment: the new time is booked before the old one is let go",
+    body=RescheduleIn,
+    answer=OrderView,
+    tx=True,
+)
+async def reschedule_order(call: Call[RescheduleIn, None]) -> OrderView:
+    book = await moving.reschedule(call.tx, call.mall_id, _order(call), call.body, call.prepared)
+    return service.show(book)
 
 
 @routes.get(

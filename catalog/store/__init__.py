@@ -36,6 +36,7 @@ from catalog.store.products import (
     products_of_feed,
     refresh_products,
     sequence_changes,
+    slot_ids_near,
     slot_rows,
     unsequenced_changes,
 )
@@ -91,6 +92,7 @@ __all__ = [
     "run_pages",
     "sequence_changes",
     "settle_identities",
+    "slot_ids_near",
     "slot_rows",
     "slots",
     "stage",

@@ -12,6 +12,18 @@ from orders.store.attempts import (
     open_attempt,
 )
 from orders.store.codes import codes_of, note_codes, revealed_lines
+from orders.store.holding import (
+    ask_again,
+    ask_holds,
+    bind_holds,
+    claim_releases,
+    held_by_others,
+    holds_asked_before,
+    holds_kept,
+    holds_not_wanted,
+    let_go,
+    settle_used_holds,
+)
 from orders.store.keeping import (
     SAVED_LINE,
     SAVED_PO,
@@ -35,6 +47,16 @@ from orders.store.making import (
     open_reservations,
     queue_for_reserving,
 )
+from orders.store.moving import (
+    add_move,
+    add_moving_po,
+    end_move,
+    holds_left_behind,
+    listing_of_po,
+    open_move,
+    open_move_by,
+    save_slot,
+)
 from orders.store.reading import (
     as_hub,
     broken_promises,
@@ -50,10 +72,13 @@ from orders.store.reading import (
 from orders.store.tables import DDL
 
 __all__ = [
-    "DDL", "SAVED_LINE", "SAVED_PO", "abandoned_attempts", "add_attempts", "add_order", "add_purchase_orders",
-    "as_hub", "broken_promises", "carried_lines", "claim_attempt", "claim_expired", "codes_of", "counts",
-    "drop_attempt", "expire", "facts", "finish_attempt", "hasten_attempt", "letter", "lines_of", "live_holds",
-    "lock_order", "needing_attention", "note_codes", "open_attempt", "open_reservations", "order_row", "orders_after",
-    "po_ref", "po_row", "pos_of", "queue_for_reserving", "remove_po_lines", "revealed_lines", "save_lines",
-    "save_order", "save_pos", "start_clock", "tried_vendors", "vendor_pos_after",
+    "DDL", "SAVED_LINE", "SAVED_PO", "abandoned_attempts", "add_attempts", "add_move", "add_moving_po", "add_order",
+    "add_purchase_orders", "as_hub", "ask_again", "ask_holds", "bind_holds", "broken_promises", "carried_lines",
+    "claim_attempt", "claim_expired", "claim_releases", "codes_of", "counts", "drop_attempt", "end_move", "expire",
+    "facts", "finish_attempt", "hasten_attempt", "held_by_others", "holds_asked_before", "holds_kept",
+    "holds_left_behind", "holds_not_wanted", "let_go", "letter", "lines_of", "listing_of_po", "live_holds",
+    "lock_order", "needing_attention", "note_codes", "open_attempt", "open_move", "open_move_by", "open_reservations",
+    "order_row", "orders_after", "po_ref", "po_row", "pos_of", "queue_for_reserving", "remove_po_lines",
+    "revealed_lines", "save_lines", "save_order", "save_pos", "save_slot", "settle_used_holds", "start_clock",
+    "tried_vendors", "vendor_pos_after",
 ]  # fmt: skip

@@ -90,6 +90,7 @@ order_lines = Table(
     Column("slot_start", DateTime(timezone=True)),
     Column("slot_end", DateTime(timezone=True)),
     Column("hold_id", UUID(as_uuid=True)),  # NULL once released
+    Column("vendor_key", Text),  # what the vendor holds for it: becomes the number of its first purchase order
     Column("po_id", UUID(as_uuid=True)),
     Column("first_po_id", UUID(as_uuid=True)),
     Column("first_outcome", Text),  # what the first vendor did: accepted, out_of_stock, refused, cancelled
@@ -116,6 +117,7 @@ purchase_orders = Table(
     Column("reason", Text),  # of a refusal, or of a refused cancellation
     Column("attention", Text),  # why a person should look
     Column("ever_unknown", Boolean, nullable=False, server_default=text("false")),
+    Column("moving_line_id", UUID(as_uuid=True)),  # the line whose appointment it books anew, elsewhere
     _one_of("status", PoStatus),
     Index("ix_purchase_orders_order", "order_id"),
     Index("ix_purchase_orders_vendor", "vendor_id", "id"),
@@ -181,6 +183,51 @@ order_codes = Table(
     Column("valid_until", DateTime(timezone=True)),
     Column("revealed_at", DateTime(timezone=True), nullable=False),  # the first time
     Index("ix_order_codes_order", "order_id"),
+)
+
+vendor_holds = Table(
+    "vendor_holds",  # what vendors hold for orders: asked for before the order exists, let go when nothing needs it
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("mall_id", BigInteger, nullable=False),
+    Column("order_no", Text, nullable=False),  # of the mall: a repeated request asks under the same key
+    Column("order_id", UUID(as_uuid=True)),  # NULL until the order is written
+    Column("connection_id", BigInteger, nullable=False),
+    Column("listing_id", BigInteger, nullable=False),
+    Column("slot_ref", Text),  # NULL: the goods of an order
+    Column("state", Text, nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False),
+    Column("due_at", DateTime(timezone=True), nullable=False),  # of letting go, while there is no order; of its retry
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    Column("error", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("state IN ('asking', 'held', 'used', 'releasing', 'released', 'given_up')", name="state"),
+    Index("ix_vendor_holds_open", "due_at", postgresql_where=text("state IN ('asking', 'held', 'releasing')")),
+    Index("ix_vendor_holds_asked", "mall_id", "order_no", postgresql_where=text("order_id IS NULL")),
+    Index("ix_vendor_holds_key", "key"),
+)
+
+slot_moves = Table(
+    "slot_moves",  # appointments that move: the new one is booked before the old one is let go
+    metadata,
+    Column("po_id", UUID(as_uuid=True), ForeignKey("purchase_orders.id"), primary_key=True),  # books the new slot
+    Column("old_po_id", UUID(as_uuid=True), ForeignKey("purchase_orders.id"), nullable=False),
+    Column("line_id", UUID(as_uuid=True), ForeignKey("order_lines.id"), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("slot_id", BigInteger, nullable=False),
+    Column("slot_ref", Text, nullable=False),
+    Column("slot_version", Text),
+    Column("slot_start", DateTime(timezone=True), nullable=False),
+    Column("slot_end", DateTime(timezone=True), nullable=False),
+    Column("unit_price", Numeric(14, 4), nullable=False),
+    Column("hold_id", UUID(as_uuid=True)),
+    Column("old_hold_id", UUID(as_uuid=True)),  # kept until the old appointment is gone
+    Column("vendor_key", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("state IN ('open', 'moved', 'failed')", name="state"),
+    Index("ix_slot_moves_old", "old_po_id"),
+    Index("uq_slot_moves_open", "line_id", unique=True, postgresql_where=text("state = 'open'")),
 )
 
 _HUB_OR_MALL = f"{TENANT} IN ('*', 'mall:' || mall_id)"

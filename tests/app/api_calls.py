@@ -59,6 +59,10 @@ def _connection(world: World, _tenant: Tenant | None, ids: Ids) -> Any:
     }
 
 
+def _move(world: World, tenant: Tenant | None, _ids: Ids) -> Any:
+    return {"line_no": 1, "slot_id": (tenant or world.malls["A"]).ids["target"]}
+
+
 def _codes(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
     return {"codes": [{"code": f"CODE-{next(_fresh):06}"}]}
 
@@ -131,6 +135,7 @@ WAYS: dict[str, Way] = {
     "GET /v1/orders/{id}": Way("own", "order:shipped"),
     "POST /v1/orders/{id}/cancel": Way("own", "order:to_cancel"),
     "POST /v1/orders/{id}/confirm": Way("own", "order:reserved"),
+    "POST /v1/orders/{id}/reschedule": Way("own", "order:slot", body=_move),
     "GET /v1/orders/{id}/codes": Way("own", "order:codes"),
     "POST /v1/orders/{id}/codes/reveal": Way("own", "order:codes"),
     "GET /v1/orders/{id}/shipments": Way("own", "order:shipped"),

@@ -317,13 +317,14 @@ async def _clinic(world: World) -> None:
             SlotIn(vendor_sku="CLINIC", slot_ref=f"Slot/{n}", start=start + timedelta(hours=n),
                    end=start + timedelta(hours=n, minutes=20), free=True, version="1", city="上海",
                    department="体检科", reported_at=tx.now)
-            for n in range(3)
+            for n in range(8)
         ]  # fmt: skip
         await landing.land(tx, view, batch, None)
         product_id = await tx.fetchval("SELECT product_id FROM catalog_listings WHERE vendor_sku = 'CLINIC'")
     world.ids["clinic"] = f"prd_{product_id}"
     slots = await world.good("GET", f"/clinics/prd_{product_id}/slots", world.malls["A"].headers)
     world.ids |= {"slot": slots["items"][0]["id"], "other_slot": slots["items"][1]["id"]}
+    world.ids["slots"] = " ".join(item["id"] for item in slots["items"])
 
 
 async def _pool(world: World) -> None:
@@ -384,6 +385,12 @@ async def _orders(world: World) -> None:
             scan = {**parcel, "status": "delivered", "event_at": tx.now.isoformat(), "place": f"place of {mall.name}"}
         [result] = (await world.good("POST", "/tracking-events", world.staff, {"events": [scan]}))["results"]
         assert result["result"] == "applied", result
+        pair = [world.ids["slots"].split()[n] for n in ((3, 4) if letter == "A" else (5, 6))]
+        body, deal = world.letter(mall, [{"slot_id": pair[0]}], "reserve")
+        headers = {**mall.headers, "Idempotency-Key": f"slot of {mall.name}"}
+        held = await world.good("POST", "/orders", headers, body)
+        world.deals.append(replace(deal, marks=deal.marks | {held["id"]}))
+        mall.ids |= {"order:slot": held["id"], "target": pair[1]}
     mall = world.malls["A"]
     split = await world.order(mall, *world.vendors.values(), what="REST")
     mall.ids["order:split"] = split["id"]

@@ -35,6 +35,7 @@ FIXED: dict[str, set[str]] = {
     "GET /v1/orders/{id}": {"id"},
     "POST /v1/orders/{id}/confirm": {"id"},
     "POST /v1/orders/{id}/cancel": {"id"},
+    "POST /v1/orders/{id}/reschedule": {"id", "line_no", "slot_id"},
     "GET /v1/orders/{id}/codes": {"id"},
     "POST /v1/orders/{id}/codes/reveal": {"id"},
     "POST /v1/vendor/stock": set(),

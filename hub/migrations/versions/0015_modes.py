@@ -1,4 +1,4 @@
-"""Delivery modes: what a mall has seen of its codes.
+"""Delivery modes: what a mall has seen of its codes, what vendors hold for orders, appointments that move.
 
 Reversible: the downgrade drops the tables and columns, and with them what they say; lines in the state `revealed` must
 be gone first. New tables, empty columns, and checks that are validated after they were added: no lock is held for
@@ -55,8 +55,75 @@ def upgrade() -> None:
     )
     op.create_index("ix_order_codes_order", "order_codes", ["order_id"])
     _wall("order_codes", _HUB_OR_MALL)
+    op.add_column("order_lines", sa.Column("vendor_key", sa.Text(), nullable=True))
+    op.add_column("purchase_orders", sa.Column("moving_line_id", sa.UUID(), nullable=True))
+    _holds()
+    _moves()
+
+
+def _holds() -> None:
+    op.create_table(
+        "vendor_holds",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("mall_id", sa.BigInteger(), nullable=False),
+        sa.Column("order_no", sa.Text(), nullable=False),
+        sa.Column("order_id", sa.UUID(), nullable=True),
+        sa.Column("connection_id", sa.BigInteger(), nullable=False),
+        sa.Column("listing_id", sa.BigInteger(), nullable=False),
+        sa.Column("slot_ref", sa.Text(), nullable=True),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("tries", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('asking', 'held', 'used', 'releasing', 'released', 'given_up')",
+            name=op.f("ck_vendor_holds_state"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_vendor_holds")),
+    )
+    open_ = sa.text("state IN ('asking', 'held', 'releasing')")
+    op.create_index("ix_vendor_holds_open", "vendor_holds", ["due_at"], postgresql_where=open_)
+    asked = sa.text("order_id IS NULL")
+    op.create_index("ix_vendor_holds_asked", "vendor_holds", ["mall_id", "order_no"], postgresql_where=asked)
+    op.create_index("ix_vendor_holds_key", "vendor_holds", ["key"])
+
+
+def _moves() -> None:
+    op.create_table(
+        "slot_moves",
+        sa.Column("po_id", sa.UUID(), nullable=False),
+        sa.Column("old_po_id", sa.UUID(), nullable=False),
+        sa.Column("line_id", sa.UUID(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("slot_id", sa.BigInteger(), nullable=False),
+        sa.Column("slot_ref", sa.Text(), nullable=False),
+        sa.Column("slot_version", sa.Text(), nullable=True),
+        sa.Column("slot_start", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("slot_end", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("unit_price", sa.Numeric(14, 4), nullable=False),
+        sa.Column("hold_id", sa.UUID(), nullable=True),
+        sa.Column("old_hold_id", sa.UUID(), nullable=True),
+        sa.Column("vendor_key", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("state IN ('open', 'moved', 'failed')", name=op.f("ck_slot_moves_state")),
+        sa.ForeignKeyConstraint(["po_id"], ["purchase_orders.id"], name=op.f("fk_slot_moves_po_id")),
+        sa.ForeignKeyConstraint(["old_po_id"], ["purchase_orders.id"], name=op.f("fk_slot_moves_old_po_id")),
+        sa.ForeignKeyConstraint(["line_id"], ["order_lines.id"], name=op.f("fk_slot_moves_line_id")),
+        sa.PrimaryKeyConstraint("po_id", name=op.f("pk_slot_moves")),
+    )
+    op.create_index("ix_slot_moves_old", "slot_moves", ["old_po_id"])
+    op.create_index(
+        "uq_slot_moves_open", "slot_moves", ["line_id"], unique=True, postgresql_where=sa.text("state = 'open'")
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("slot_moves")
+    op.drop_table("vendor_holds")
+    op.drop_column("purchase_orders", "moving_line_id")
+    op.drop_column("order_lines", "vendor_key")
     op.drop_table("order_codes")
     _check("order_lines", "ck_order_lines_status", f"status IN ({_LINES.format('')})")
