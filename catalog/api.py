@@ -17,6 +17,7 @@ from catalog.stock import (
     refuse,
     release,
     reserve,
+    shrink,
 )
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "release",
     "reserve",
     "shelf_totals",
+    "shrink",
     "size",
     "slots_for",
     "slots_near",

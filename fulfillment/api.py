@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from fulfillment import clocks, sla, stockouts, store, tracking
-from fulfillment.clocks import on_accepted, on_cancelled, on_placed, on_refused, on_unsupplied
+from fulfillment.clocks import on_accepted, on_cancelled, on_placed, on_reduced, on_refused, on_unsupplied
 from fulfillment.contracts import Delivery72h, StockoutFigure, TrackingFreshness
 from fulfillment.sla import Class72h
 from fulfillment.stockouts import StockoutCounts
@@ -67,7 +67,8 @@ async def invariants(tx: Tx) -> dict[str, bool]:
 
 
 __all__ = [
-    "adopt_late", "delivery_72h", "invariants", "on_accepted", "on_cancelled", "on_payload", "on_placed", "on_refused",
+    "adopt_late", "delivery_72h", "invariants", "on_accepted", "on_cancelled", "on_payload", "on_placed",
+    "on_reduced", "on_refused",
     "on_shipment_updated", "on_unsupplied", "record_events", "refresh_undecided", "stockout_figure",
     "tracking_freshness",
 ]  # fmt: skip

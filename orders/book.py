@@ -55,6 +55,7 @@ class Line:
     first_po_id: uuid.UUID | None = None
     first_outcome: str | None = None
     vendor_key: str | None = None  # what its vendor holds for it
+    cancelled_quantity: int = 0  # units that were ordered and are not wanted any more, beside `quantity`
 
     def move(self, event: str) -> None:
         self.status = lifecycle.move(self.status, event)

@@ -54,6 +54,16 @@ class OrderCancelled(Event):
     line_ids: list[uuid.UUID]
 
 
+class LineReduced(Event):
+    """The mall cancelled some units of a line before its vendor was asked for it; `quantity` are still wanted."""
+
+    order_id: uuid.UUID
+    mall_id: int
+    line_id: uuid.UUID
+    quantity: int
+    cancelled: int  # units, all in all
+
+
 class LineFacts(Frozen):
     """One accepted order line as fulfilment needs it. `po_id` is the purchase order that carries it now."""
 
@@ -111,6 +121,7 @@ class OrderStanding(Frozen):
 
 
 __all__ = [
-    "LineFacts", "LineUnsupplied", "OrderCancelled", "OrderPlaced", "OrderStanding", "OrderUpdate", "PoRef",
+    "LineFacts", "LineReduced", "LineUnsupplied", "OrderCancelled", "OrderPlaced", "OrderStanding", "OrderUpdate",
+    "PoRef",
     "PoStanding", "VendorAccepted", "VendorRefused",
 ]  # fmt: skip

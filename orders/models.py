@@ -95,12 +95,27 @@ class OrderIn(Input):
     lines: Annotated[list[LineIn], Field(min_length=1, max_length=200)]
 
 
-class CancelIn(Input):
-    """Which lines to cancel; none given: all of them."""
+LineNo = Annotated[int, Field(ge=1, le=200, strict=True)]
 
-    lines: (
-        Annotated[list[Annotated[int, Field(ge=1, le=200, strict=True)]], Field(min_length=1, max_length=200)] | None
-    ) = None
+
+class KeepIn(Input):
+    """How many units of a line stay; what is beyond them is cancelled. Saying it again changes nothing."""
+
+    line_no: LineNo
+    keep: Annotated[int, Field(ge=0, le=100_000, strict=True)]
+
+
+class CancelIn(Input):
+    """Which lines to cancel, or how many units of a line to keep; none given: all of them."""
+
+    lines: Annotated[list[LineNo | KeepIn], Field(min_length=1, max_length=200)] | None = None
+
+    @model_validator(mode="after")
+    def _each_line_once(self) -> CancelIn:
+        numbers = [line.line_no if isinstance(line, KeepIn) else line for line in self.lines or ()]
+        if any(isinstance(line, KeepIn) for line in self.lines or ()) and len(set(numbers)) < len(numbers):
+            raise ValueError("name each line once")
+        return self
 
 
 class RejectIn(Input):
@@ -130,7 +145,8 @@ class SlotView(View):
 
 
 class LineView(View):
-    """One order line. `agreed_price` is the unit price when the order was made, `unit_price` the one now."""
+    """One order line. `qty` are still wanted, `cancelled_qty` of what was ordered are not. `agreed_price` is the
+    unit price when the order was made, `unit_price` the one now."""
 
     line_no: int
     status: str
@@ -141,6 +157,7 @@ class LineView(View):
     mode: str
     vendor: str
     qty: int
+    cancelled_qty: int = 0
     unit_price: Money
     agreed_price: Money
     slot: SlotView | None = None
@@ -304,6 +321,7 @@ def _line_view(line: Line) -> LineView:
         mode=line.mode,
         vendor=line.vendor_name,
         qty=line.quantity,
+        cancelled_qty=line.cancelled_quantity,
         unit_price=Money(amount=line.unit_price, currency=line.currency),
         agreed_price=Money(amount=line.agreed_price, currency=line.currency),
         slot=slot,

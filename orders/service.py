@@ -11,20 +11,19 @@ from typing import Any
 
 from catalog import api as catalog
 from catalog.contracts import Offer, ReserveLine, SlotOffer
-from hub.kernel import metrics, secrets, tasks
+from hub.kernel import metrics, secrets
 from hub.kernel.db import Tx, uow
 from hub.kernel.errors import Conflict, Fault, Rejected, TooMany
 from hub.kernel.failpoints import failpoint
 from hub.kernel.settings import settings
 from hub.kernel.types import DeliveryMode, public_id, uuid7
-from orders import holding, issuing, outcomes, store
+from orders import holding, issuing, quotas, store
 from orders.book import Book, Line, Order, Po, books_of, open_book, order_of, read_book, total_of
 from orders.contracts import OrderPlaced
 from orders.holding import Kept
-from orders.lifecycle import LineStatus, OrderStatus, PoStatus, WrongState, finished, move
+from orders.lifecycle import LineStatus, OrderStatus, WrongState, move
 from orders.models import LineIn, OrderIn, OrderView, order_view, view_of
 from orders.routing import Miss, Why, Wish
-from orders.vendors import can_place
 
 DELIVERED_WITHIN = timedelta(hours=72)
 _EXACT_BELOW_CAP = 256  # from here on, a mall's reservations are counted one after the other, so the cap is exact
@@ -41,6 +40,7 @@ async def create(tx: Tx, mall_id: int, asked: OrderIn, kept: Kept | None = None)
     lines, uncounted = await _choose(tx, mall_id, asked)
     failpoint("orders.stock_held")
     _check_address(asked, lines)
+    counted = await quotas.check(tx, mall_id, lines)
     placing = asked.mode == "place"
     ship_to = asked.ship_to.model_dump()
     await holding.require(tx, mall_id, asked.mall_order_no, lines, uncounted, ship_to, placing=placing, kept=kept)
@@ -69,6 +69,7 @@ async def create(tx: Tx, mall_id: int, asked: OrderIn, kept: Kept | None = None)
             code="duplicate_order_no",
             faults=(Fault("/mall_order_no", "already used"),),
         )
+    await quotas.note(tx, counted)
     await holding.bind(tx, order_id, lines)
     if placing:
         tx.emit(OrderPlaced(order_id=order_id, mall_id=mall_id))
@@ -289,76 +290,6 @@ async def confirm(tx: Tx, mall_id: int, order_id: uuid.UUID) -> OrderView:
     await issuing.issue(tx, book, lines)
     tx.emit(OrderPlaced(order_id=order.id, mall_id=mall_id))
     return show(book)
-
-
-async def cancel(tx: Tx, mall_id: int, order_id: uuid.UUID, line_nos: Sequence[int] | None = None) -> OrderView:
-    """Cancel lines (all unfinished ones when none is named) before they are shipped; codes, even when they were
-    revealed, if their vendor allows it.
-
-    What no vendor was asked for is cancelled at once; what a vendor has or may have is `cancelling` until the vendor
-    said so. Cancelling again changes nothing. Raises Conflict when a line has shipped, or when only some lines of
-    a purchase order are named that its vendor already has."""
-    book = await open_book(tx, order_id, mall_id)
-    lines = list(book.lines.values()) if line_nos is None else book.by_number(line_nos)
-    lines = [line for line in lines if line.status not in _CANCELLED_ALREADY]
-    if line_nos is None and any(not finished(line.status) for line in lines):
-        lines = [line for line in lines if not finished(line.status)]
-    if gone := [line.line_no for line in lines if line.status in _TOO_LATE]:
-        raise Conflict(
-            f"line {gone[0]} can no longer be cancelled",
-            code="too_late_to_cancel",
-            facts={"lines": gone, "cancellable": [line.line_no for line in lines if line.line_no not in gone]},
-        )
-    if moving := [line.line_no for line in lines if line.slot_id is not None and await store.open_move(tx, line.id)]:
-        raise Conflict(
-            f"the appointment of line {moving[0]} is being moved; try again in a moment",
-            code="being_moved",
-            facts={"lines": moving},
-        )
-    asked_of_vendor = {line.id for line in lines if line.po_id and line.status is not LineStatus.REROUTING}
-    at_once = [line for line in lines if line.id not in asked_of_vendor]
-    for po in book.pos.values():
-        mine = [line for line in book.on(po) if line.id in asked_of_vendor]
-        if mine and await _cancel_on(tx, book, po, mine):
-            at_once += mine
-    await outcomes.cancel_lines(tx, book, at_once)
-    await book.save(tx)
-    return show(book)
-
-
-_CANCELLED_ALREADY = (LineStatus.CANCELLED, LineStatus.CANCELLING)
-_TOO_LATE = (LineStatus.SHIPPED, LineStatus.DELIVERED, LineStatus.EXPIRED, LineStatus.UNSUPPLIED)
-
-
-async def _cancel_on(tx: Tx, book: Book, po: Po, lines: list[Line]) -> bool:
-    """Cancel `lines` of one purchase order; True when that needs no word of its vendor."""
-    attempt = await store.open_attempt(tx, po.id)
-    whole = len(lines) == len(book.on(po))
-    if po.can("cancel") and po.status is not PoStatus.CANCELLING and (attempt is None or attempt["state"] == "due"):
-        await store.remove_po_lines(tx, po.id, [line.id for line in lines])
-        if whole:
-            po.move("cancel")
-            if attempt is not None:
-                await store.drop_attempt(tx, attempt["id"], "cancelled")
-        return True
-    if not whole:
-        together = [line.line_no for line in book.on(po)]
-        raise Conflict(
-            f"the vendor already has lines {together} as one purchase order; cancel all of them or none",
-            code="cancel_together",
-            facts={"lines": together},
-        )
-    po.move("ask_cancel")
-    for line in lines:
-        line.move("ask_cancel")
-    if attempt is None:
-        if not await can_place(tx, po.connection_id):
-            return False  # the vendor sees it in the portal and answers there
-        await store.add_attempts(tx, [po.id], "cancel", tx.now)
-    else:
-        await store.hasten_attempt(tx, attempt["id"])
-    tx.wake(tasks.PLACE)
-    return False
 
 
 async def expire_reservations(limit: int = 200) -> int:

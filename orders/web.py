@@ -9,9 +9,9 @@ from typing import Any
 from hub.kernel.errors import Fault, NotFound, Rejected
 from hub.kernel.types import parse_uuid_id, public_id
 from hub.kernel.web import Answer, Call, Routes
-from orders import codes, moving, service
+from orders import cancelling, codes, moving, service
 from orders.codes import OrderCodes, RevealedCodes
-from orders.models import CancelIn, OrderIn, OrderPage, OrderView, PageQuery
+from orders.models import CancelIn, KeepIn, OrderIn, OrderPage, OrderView, PageQuery
 from orders.moving import RescheduleIn
 
 routes = Routes("orders")
@@ -73,8 +73,12 @@ async def confirm_order(call: Call[None, None]) -> OrderView:
     tx=True,
 )
 async def cancel_order(call: Call[CancelIn | None, None]) -> OrderView:
-    lines = call.body.lines if call.body is not None else None
-    return await service.cancel(call.tx, call.mall_id, _order(call), lines)
+    named = call.body.lines if call.body is not None else None
+    whole, keep = None, {}
+    if named is not None:
+        keep = {line.line_no: line.keep for line in named if isinstance(line, KeepIn)}
+        whole = [line for line in named if isinstance(line, int)]
+    return await cancelling.cancel(call.tx, call.mall_id, _order(call), whole, keep)
 
 
 @routes.post(

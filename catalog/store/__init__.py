@@ -29,6 +29,7 @@ from catalog.store.identities import identity_rows, known_identities, settle_ide
 from catalog.store.products import (
     add_changes,
     changes_from,
+    lock_listing,
     lock_products,
     offer_rows,
     prices_of_products,
@@ -77,6 +78,7 @@ __all__ = [
     "known_listings",
     "listing_ids",
     "listings",
+    "lock_listing",
     "lock_products",
     "movements",
     "offer_rows",

@@ -132,6 +132,11 @@ async def offer_rows(tx: Tx, product_ids: Sequence[int], listing_ids: Sequence[i
     )
 
 
+async def lock_listing(tx: Tx, listing_id: int) -> bool:
+    """Lock one listing against being changed; False when there is none."""
+    return await tx.fetchval("SELECT 1 FROM catalog_listings WHERE id = $1 FOR SHARE", listing_id) is not None
+
+
 async def slot_ids_near(tx: Tx, product_id: int, at: datetime, limit: int) -> list[int]:
     """Slots of a product that the shelf calls free, nearest in time first: as many before `at` as after it at most."""
     halves = " UNION ALL ".join(

@@ -24,6 +24,7 @@ import hub.app.notices
 import hub.app.operations
 import hub.app.webhooks_web
 import orders.api
+import orders.staff_web
 import orders.vendor_web
 import orders.web
 import pricing.api
@@ -36,7 +37,7 @@ from hub.app.pulls import poll_due, pull_due
 from hub.kernel import events, tasks, webhook_lanes, webhooks
 from hub.kernel.events import Flow
 from hub.kernel.web import Route
-from orders.contracts import LineUnsupplied, OrderCancelled, OrderPlaced, VendorAccepted, VendorRefused
+from orders.contracts import LineReduced, LineUnsupplied, OrderCancelled, OrderPlaced, VendorAccepted, VendorRefused
 from pricing.contracts import ParityCaseClosed, ParityCaseOpened, ReferencesRecorded
 
 FLOW: Flow = {
@@ -55,6 +56,7 @@ FLOW: Flow = {
     VendorRefused: [orders.api.on_refused, fulfillment.api.on_refused, hub.app.notices.on_order],
     LineUnsupplied: [fulfillment.api.on_unsupplied, hub.app.notices.on_order],
     OrderCancelled: [fulfillment.api.on_cancelled, hub.app.notices.on_order],
+    LineReduced: [fulfillment.api.on_reduced],
     ShipmentUpdated: [fulfillment.api.on_shipment_updated, hub.app.notices.on_shipment],
     CarrierPayloadLanded: [fulfillment.carriers.api.on_payload],
 }
@@ -69,6 +71,7 @@ ROUTES: list[Route] = [
     *connectors.voucher_web.routes.all,
     *orders.web.routes.all,
     *orders.vendor_web.routes.all,
+    *orders.staff_web.routes.all,
     *pricing.web.routes.all,
     *fulfillment.web.routes.all,
     *fulfillment.carriers_web.routes.all,

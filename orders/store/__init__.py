@@ -34,6 +34,7 @@ from orders.store.keeping import (
     order_row,
     orders_after,
     pos_of,
+    reduce_line,
     remove_po_lines,
     save_lines,
     save_order,
@@ -57,6 +58,14 @@ from orders.store.moving import (
     open_move_by,
     save_slot,
 )
+from orders.store.quotas import (
+    all_quotas,
+    drop_quota,
+    note_quota_uses,
+    put_quota,
+    queue_for_quotas,
+    quota_used,
+)
 from orders.store.reading import (
     as_hub,
     broken_promises,
@@ -73,12 +82,13 @@ from orders.store.tables import DDL
 
 __all__ = [
     "DDL", "SAVED_LINE", "SAVED_PO", "abandoned_attempts", "add_attempts", "add_move", "add_moving_po", "add_order",
-    "add_purchase_orders", "as_hub", "ask_again", "ask_holds", "bind_holds", "broken_promises", "carried_lines",
-    "claim_attempt", "claim_expired", "claim_releases", "codes_of", "counts", "drop_attempt", "end_move", "expire",
-    "facts", "finish_attempt", "hasten_attempt", "held_by_others", "holds_asked_before", "holds_kept",
-    "holds_left_behind", "holds_not_wanted", "let_go", "letter", "lines_of", "listing_of_po", "live_holds",
-    "lock_order", "needing_attention", "note_codes", "open_attempt", "open_move", "open_move_by", "open_reservations",
-    "order_row", "orders_after", "po_ref", "po_row", "pos_of", "queue_for_reserving", "remove_po_lines",
+    "add_purchase_orders", "all_quotas", "as_hub", "ask_again", "ask_holds", "bind_holds", "broken_promises",
+    "carried_lines", "claim_attempt", "claim_expired", "claim_releases", "codes_of", "counts", "drop_attempt",
+    "drop_quota", "end_move", "expire", "facts", "finish_attempt", "hasten_attempt", "held_by_others",
+    "holds_asked_before", "holds_kept", "holds_left_behind", "holds_not_wanted", "let_go", "letter", "lines_of",
+    "listing_of_po", "live_holds", "lock_order", "needing_attention", "note_codes", "note_quota_uses", "open_attempt",
+    "open_move", "open_move_by", "open_reservations", "order_row", "orders_after", "po_ref", "po_row", "pos_of",
+    "put_quota", "queue_for_quotas", "queue_for_reserving", "quota_used", "reduce_line", "remove_po_lines",
     "revealed_lines", "save_lines", "save_order", "save_pos", "save_slot", "settle_used_holds", "start_clock",
     "tried_vendors", "vendor_pos_after",
 ]  # fmt: skip

@@ -85,6 +85,15 @@ async def remove_po_lines(tx: Tx, po_id: uuid.UUID, line_ids: Sequence[uuid.UUID
     await tx.run("UPDATE po_lines SET removed = true WHERE po_id = $1 AND line_id = ANY($2)", po_id, list(line_ids))
 
 
+async def reduce_line(tx: Tx, line_id: uuid.UUID, po_id: uuid.UUID | None, quantity: int, cancelled: int) -> None:
+    """Write how many units of a line are still wanted, here and in what its vendor will be asked for."""
+    await tx.run(
+        "UPDATE order_lines SET quantity = $2, cancelled_quantity = $3 WHERE id = $1", line_id, quantity, cancelled
+    )
+    if po_id is not None:
+        await tx.run("UPDATE po_lines SET quantity = $3 WHERE po_id = $1 AND line_id = $2", po_id, line_id, quantity)
+
+
 async def tried_vendors(tx: Tx, line_ids: Sequence[uuid.UUID]) -> list[asyncpg.Record]:
     return await tx.fetch(
         "SELECT line_id, array_agg(DISTINCT vendor_id) AS vendors FROM po_lines WHERE line_id = ANY($1) "

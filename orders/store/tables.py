@@ -96,7 +96,9 @@ order_lines = Table(
     Column("first_outcome", Text),  # what the first vendor did: accepted, out_of_stock, refused, cancelled
     UniqueConstraint("order_id", "line_no"),
     _one_of("status", LineStatus),
+    Column("cancelled_quantity", Integer, nullable=False, server_default=text("0")),  # quantity + this was ordered
     CheckConstraint("quantity > 0", name="quantity"),
+    CheckConstraint("cancelled_quantity >= 0", name="cancelled_quantity"),
 )
 
 purchase_orders = Table(
@@ -228,6 +230,38 @@ slot_moves = Table(
     CheckConstraint("state IN ('open', 'moved', 'failed')", name="state"),
     Index("ix_slot_moves_old", "old_po_id"),
     Index("uq_slot_moves_open", "line_id", unique=True, postgresql_where=text("state = 'open'")),
+)
+
+quotas = Table(
+    "order_quotas",  # caps: how many units of something may be in orders, of one mall or of all together
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("mall_id", BigInteger),  # NULL: all malls together
+    Column("listing_id", BigInteger),
+    Column("product_id", BigInteger),  # exactly one of the two
+    Column("per_order", Integer),
+    Column("units", Integer),
+    Column("window_s", Integer),  # NULL: units in orders that are not finished
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("(listing_id IS NULL) <> (product_id IS NULL)", name="subject"),
+    CheckConstraint("per_order > 0 AND units >= 0 AND window_s > 0", name="positive"),
+    Index(
+        "uq_order_quotas_subject",
+        "mall_id",
+        "listing_id",
+        "product_id",
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+    ),
+)
+
+quota_uses = Table(
+    "order_quota_uses",  # lines that a quota counted when they were ordered
+    metadata,
+    Column("quota_id", BigInteger, ForeignKey("order_quotas.id", ondelete="CASCADE"), primary_key=True),
+    Column("line_id", UUID(as_uuid=True), ForeignKey("order_lines.id"), primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Index("ix_order_quota_uses_at", "quota_id", "at"),
 )
 
 _HUB_OR_MALL = f"{TENANT} IN ('*', 'mall:' || mall_id)"

@@ -231,6 +231,7 @@ async def build(client: TestClient[Any, Any]) -> World:
     await _hooks(world)
     await _orders(world)
     await _codes(world)
+    await _rules(world)
     return world
 
 
@@ -410,6 +411,12 @@ async def _codes(world: World) -> None:
         mall.ids["order:codes"] = order["id"]
         shown = await world.good("POST", f"/orders/{order['id']}/codes/reveal", mall.headers)
         mall.marks |= {code["code"] for code in shown["codes"]}
+
+
+async def _rules(world: World) -> None:
+    """What staff set for ordering."""
+    quota = {"listing_id": world.ids["listing"], "units": 100_000, "window_s": 3600}
+    world.ids["quota"] = str((await world.good("PUT", "/quotas", world.staff, quota))["id"])
 
 
 async def _served(world: World, vendor: Tenant, order: Mapping[str, Any], what: str) -> None:

@@ -18,7 +18,7 @@ SCOPES = {
     "public": {"public"}, "signed": {"public"}, "shared": {"mall", "staff"}, "figure": {"mall", "vendor", "staff"},
     "staff": {"staff"},
 }  # fmt: skip
-ID_PREFIX = {"order": "ord_", "po": "po_", "product": "prd_", "clinic": "prd_", "case": "case_"}
+ID_PREFIX = {"order": "ord_", "po": "po_", "product": "prd_", "clinic": "prd_", "case": "case_", "listing": "lst_"}
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from hub.kernel.errors import NotFound, Retry
 from hub.kernel.web import endpoint
 from orders import api, vendor_web
 from orders import web as mall_web
-from orders.contracts import LineUnsupplied, OrderCancelled, OrderPlaced, VendorAccepted, VendorRefused
+from orders.contracts import LineReduced, LineUnsupplied, OrderCancelled, OrderPlaced, VendorAccepted, VendorRefused
 
 SHIP_TO = {
     "name": "王小明",
@@ -276,6 +276,7 @@ class World:
                 VendorAccepted: [note],
                 LineUnsupplied: [note],
                 OrderCancelled: [note],
+                LineReduced: [note],
             },
             width=2,
         )

@@ -56,9 +56,16 @@ def upgrade() -> None:
     op.create_index("ix_order_codes_order", "order_codes", ["order_id"])
     _wall("order_codes", _HUB_OR_MALL)
     op.add_column("order_lines", sa.Column("vendor_key", sa.Text(), nullable=True))
+    none = sa.text("0")
+    op.add_column("order_lines", sa.Column("cancelled_quantity", sa.Integer(), server_default=none, nullable=False))
+    op.create_check_constraint(
+        op.f("ck_order_lines_cancelled_quantity"), "order_lines", "cancelled_quantity >= 0", postgresql_not_valid=True
+    )
+    op.execute("ALTER TABLE order_lines VALIDATE CONSTRAINT ck_order_lines_cancelled_quantity")
     op.add_column("purchase_orders", sa.Column("moving_line_id", sa.UUID(), nullable=True))
     _holds()
     _moves()
+    _quotas()
 
 
 def _holds() -> None:
@@ -120,10 +127,58 @@ def _moves() -> None:
     )
 
 
+def _quotas() -> None:
+    op.create_table(
+        "catalog_buffers",
+        sa.Column("listing_id", sa.BigInteger(), nullable=False),
+        sa.Column("units", sa.Integer(), nullable=False),
+        sa.CheckConstraint("units > 0", name=op.f("ck_catalog_buffers_units")),
+        sa.ForeignKeyConstraint(["listing_id"], ["catalog_listings.id"], name=op.f("fk_catalog_buffers_listing_id")),
+        sa.PrimaryKeyConstraint("listing_id", name=op.f("pk_catalog_buffers")),
+    )
+    op.create_table(
+        "order_quotas",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("mall_id", sa.BigInteger(), nullable=True),
+        sa.Column("listing_id", sa.BigInteger(), nullable=True),
+        sa.Column("product_id", sa.BigInteger(), nullable=True),
+        sa.Column("per_order", sa.Integer(), nullable=True),
+        sa.Column("units", sa.Integer(), nullable=True),
+        sa.Column("window_s", sa.Integer(), nullable=True),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("(listing_id IS NULL) <> (product_id IS NULL)", name=op.f("ck_order_quotas_subject")),
+        sa.CheckConstraint("per_order > 0 AND units >= 0 AND window_s > 0", name=op.f("ck_order_quotas_positive")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_order_quotas")),
+    )
+    op.create_index(
+        "uq_order_quotas_subject",
+        "order_quotas",
+        ["mall_id", "listing_id", "product_id"],
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+    )
+    op.create_table(
+        "order_quota_uses",
+        sa.Column("quota_id", sa.BigInteger(), nullable=False),
+        sa.Column("line_id", sa.UUID(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["quota_id"], ["order_quotas.id"], name=op.f("fk_order_quota_uses_quota_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["line_id"], ["order_lines.id"], name=op.f("fk_order_quota_uses_line_id")),
+        sa.PrimaryKeyConstraint("quota_id", "line_id", name=op.f("pk_order_quota_uses")),
+    )
+    op.create_index("ix_order_quota_uses_at", "order_quota_uses", ["quota_id", "at"])
+
+
 def downgrade() -> None:
+    op.drop_table("order_quota_uses")
+    op.drop_table("order_quotas")
+    op.drop_table("catalog_buffers")
     op.drop_table("slot_moves")
     op.drop_table("vendor_holds")
     op.drop_column("purchase_orders", "moving_line_id")
+    op.drop_column("order_lines", "cancelled_quantity")
     op.drop_column("order_lines", "vendor_key")
     op.drop_table("order_codes")
     _check("order_lines", "ck_order_lines_status", f"status IN ({_LINES.format('')})")
