@@ -19,6 +19,7 @@ from orders.issuing import on_refused, submit_to_vendors
 from orders.lifecycle import PoStatus, move
 from orders.placing import place_due
 from orders.service import expire_reservations
+from orders.weighing import note_on_time, refresh_standings
 
 _LEFT_THE_VENDOR = frozenset(
     {
@@ -168,7 +169,20 @@ async def invariants(tx: Tx) -> dict[str, bool]:
 
 
 __all__ = [
-    "attention", "counts", "delivered", "expire_reservations", "find_po", "invariants", "let_go_due", "line_facts",
+    "attention",
+    "counts",
+    "delivered",
+    "expire_reservations",
+    "find_po",
+    "invariants",
+    "let_go_due",
+    "line_facts",
+    "note_on_time",
     "on_order_update",
-    "on_refused", "place_due", "po_of_vendor", "shipped", "submit_to_vendors",
+    "on_refused",
+    "place_due",
+    "po_of_vendor",
+    "refresh_standings",
+    "shipped",
+    "submit_to_vendors",
 ]  # fmt: skip

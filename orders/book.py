@@ -55,6 +55,7 @@ class Line:
     first_po_id: uuid.UUID | None = None
     first_outcome: str | None = None
     vendor_key: str | None = None  # what its vendor holds for it
+    routing: str | None = None  # why this offer was chosen, as JSON; kept when the line is made
     cancelled_quantity: int = 0  # units that were ordered and are not wanted any more, beside `quantity`
 
     def move(self, event: str) -> None:
@@ -107,7 +108,7 @@ class Order:
     due_at: datetime | None
 
 
-_LINE = {f.name for f in fields(Line)}
+_LINE = {f.name for f in fields(Line)} - {"routing"}
 _PO = {f.name for f in fields(Po)}
 _ORDER = {f.name for f in fields(Order)}
 

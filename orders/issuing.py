@@ -16,7 +16,7 @@ from hub.kernel.db import Tx
 from hub.kernel.errors import Conflict
 from hub.kernel.failpoints import failpoint
 from hub.kernel.types import uuid7
-from orders import moves, routing, store
+from orders import moves, routing, store, weighing
 from orders.book import Book, Line, Order, Po, open_book
 from orders.contracts import LineUnsupplied, OrderPlaced, VendorRefused
 from orders.lifecycle import LineStatus, PoStatus
@@ -143,21 +143,25 @@ async def _move_to_next_offers(tx: Tx, book: Book, lines: Sequence[Line]) -> lis
     offers = await catalog.offers_for(
         tx, book.order.mall_id, sorted({w.product_id for w in wishes if w.product_id}), []
     )
-    choices, _misses = await reserve_best(tx, wishes, offers)
+    choices, _misses = await reserve_best(tx, book.order.mall_id, wishes, offers)
     for choice, hold_id in choices:
-        point_at(free[choice.wish.line_no], choice.offer, hold_id)
+        line = free[choice.wish.line_no]
+        point_at(line, choice.offer, hold_id)
+        await store.note_routing(tx, line.id, weighing.explained(choice, tx.now, "the vendor before refused"))
     return [free[choice.wish.line_no] for choice, _hold in choices]
 
 
 async def reserve_best(
-    tx: Tx, wishes: Sequence[Wish], offers: Sequence[Offer], *, all_or_none: bool = False
+    tx: Tx, mall_id: int, wishes: Sequence[Wish], offers: Sequence[Offer], *, all_or_none: bool = False
 ) -> tuple[list[tuple[Choice, uuid.UUID]], list[Miss]]:
-    """Choose and hold an offer for each wish. An offer that another order emptied meanwhile is passed over for
-    the next one. With `all_or_none` nothing is held once any wish is missed."""
+    """Choose and hold an offer for each wish, by the mall's policy. An offer that another order emptied
+    meanwhile is passed over for the next one. With `all_or_none` nothing is held once any wish is missed."""
+    policy = await weighing.policy_of(tx, mall_id)
+    standings = await weighing.standings(tx) if policy is not None and policy.weighs_vendors else {}
     taken: dict[int, int] = {}
     misses: list[Miss] = []
     for _ in range(_ROUNDS):
-        planned = routing.plan(wishes, offers, taken)
+        planned = routing.plan(wishes, offers, taken, policy, standings)
         misses = planned.misses
         if not planned.choices or (misses and all_or_none):
             return [], misses

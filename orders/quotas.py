@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from hub.kernel import clock
-from hub.kernel.db import HUB, Tx, uow
+from hub.kernel.db import Tx
 from hub.kernel.errors import Conflict, Fault
 from hub.kernel.types import public_id
 from orders import store
@@ -45,13 +45,12 @@ def forget() -> None:
     _known = (float("-inf"), [])
 
 
-async def _quotas() -> list[Quota]:
+async def _quotas(tx: Tx) -> list[Quota]:
     global _known
     now = clock.now().timestamp()
     if not 0 <= now - _known[0] < FRESH_S:
-        async with uow(HUB) as tx:
-            names = Quota.__dataclass_fields__
-            _known = (now, [Quota(**{name: row[name] for name in names}) for row in await store.all_quotas(tx)])
+        names = Quota.__dataclass_fields__
+        _known = (now, [Quota(**{name: row[name] for name in names}) for row in await store.all_quotas(tx)])
     return _known[1]
 
 
@@ -59,7 +58,7 @@ async def check(tx: Tx, mall_id: int, lines: Sequence[Line]) -> list[tuple[Quota
     """The quotas that count these lines of a new order, which may not be written before. Raises Conflict when one of
     them allows fewer units."""
     touched = []
-    for quota in await _quotas():
+    for quota in await _quotas(tx):
         if mine := [line for line in lines if quota.counts(mall_id, line)]:
             touched.append((quota, mine))
     if not touched:

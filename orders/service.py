@@ -17,7 +17,7 @@ from hub.kernel.errors import Conflict, Fault, Rejected, TooMany
 from hub.kernel.failpoints import failpoint
 from hub.kernel.settings import settings
 from hub.kernel.types import DeliveryMode, public_id, uuid7
-from orders import holding, issuing, quotas, store
+from orders import holding, issuing, quotas, store, weighing
 from orders.book import Book, Line, Order, Po, books_of, open_book, order_of, read_book, total_of
 from orders.contracts import OrderPlaced
 from orders.holding import Kept
@@ -119,13 +119,14 @@ async def _choose(tx: Tx, mall_id: int, asked: OrderIn) -> tuple[list[Line], lis
             sorted({w.product_id for w in wishes if w.product_id is not None}),
             sorted({w.listing_id for w in wishes if w.listing_id is not None}),
         )
-        choices, misses = await issuing.reserve_best(tx, wishes, offers, all_or_none=True)
+        choices, misses = await issuing.reserve_best(tx, mall_id, wishes, offers, all_or_none=True)
         if misses:
             raise refusal(misses)
         by_no = dict(goods)
         for choice, hold_id in choices:
             no = choice.wish.line_no
             made.append(_line(no, by_no[no], choice.offer, hold_id, asked.ship_to.city))
+            made[-1].routing = weighing.explained(choice, tx.now, "ordered")
             if choice.offer.available is None:
                 uncounted.append(made[-1].id)
     if len({line.currency for line in made}) > 1:

@@ -101,6 +101,8 @@ TASKS: dict[str, Task] = {
     "adopt_late": Task(fulfillment.api.adopt_late, "flow", 60),
     "follow_parcels": Task(fulfillment.carriers.api.follow_due, "sync", 30),
     webhooks.SENDING: Task(webhook_lanes.send_due, "flow", 2),
+    "refresh_standings": Task(orders.api.refresh_standings, "flow", 600),
+    "tell_on_time": Task(fulfillment.api.tell_on_time, "flow", 600),
     "canary": Task(hub.app.operations.canary, "flow", 10),
     "housekeeping": Task(hub.app.operations.housekeeping, "flow", 600),
 }

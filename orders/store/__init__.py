@@ -79,16 +79,27 @@ from orders.store.reading import (
     vendor_pos_after,
 )
 from orders.store.tables import DDL
+from orders.store.weighing import (
+    all_policies,
+    all_standings,
+    count_answers,
+    drop_policy,
+    note_on_time,
+    note_routing,
+    put_policy,
+    routing_of,
+)
 
 __all__ = [
     "DDL", "SAVED_LINE", "SAVED_PO", "abandoned_attempts", "add_attempts", "add_move", "add_moving_po", "add_order",
-    "add_purchase_orders", "all_quotas", "as_hub", "ask_again", "ask_holds", "bind_holds", "broken_promises",
-    "carried_lines", "claim_attempt", "claim_expired", "claim_releases", "codes_of", "counts", "drop_attempt",
-    "drop_quota", "end_move", "expire", "facts", "finish_attempt", "hasten_attempt", "held_by_others",
-    "holds_asked_before", "holds_kept", "holds_left_behind", "holds_not_wanted", "let_go", "letter", "lines_of",
-    "listing_of_po", "live_holds", "lock_order", "needing_attention", "note_codes", "note_quota_uses", "open_attempt",
-    "open_move", "open_move_by", "open_reservations", "order_row", "orders_after", "po_ref", "po_row", "pos_of",
+    "add_purchase_orders", "all_policies", "all_quotas", "all_standings", "as_hub", "ask_again", "ask_holds",
+    "bind_holds", "broken_promises", "carried_lines", "claim_attempt", "claim_expired", "claim_releases", "codes_of",
+    "count_answers", "counts", "drop_attempt", "drop_policy", "drop_quota", "end_move", "expire", "facts",
+    "finish_attempt", "hasten_attempt", "held_by_others", "holds_asked_before", "holds_kept", "holds_left_behind",
+    "holds_not_wanted", "let_go", "letter", "lines_of", "listing_of_po", "live_holds", "lock_order",
+    "needing_attention", "note_codes", "note_on_time", "note_quota_uses", "note_routing", "open_attempt", "open_move",
+    "open_move_by", "open_reservations", "order_row", "orders_after", "po_ref", "po_row", "pos_of", "put_policy",
     "put_quota", "queue_for_quotas", "queue_for_reserving", "quota_used", "reduce_line", "remove_po_lines",
-    "revealed_lines", "save_lines", "save_order", "save_pos", "save_slot", "settle_used_holds", "start_clock",
-    "tried_vendors", "vendor_pos_after",
+    "revealed_lines", "routing_of", "save_lines", "save_order", "save_pos", "save_slot", "settle_used_holds",
+    "start_clock", "tried_vendors", "vendor_pos_after",
 ]  # fmt: skip

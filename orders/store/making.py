@@ -21,7 +21,7 @@ LINE_COLUMNS: tuple[tuple[str, str], ...] = (
     ("title", "text"), ("kind", "text"), ("mode", "text"), ("category", "text"), ("city", "text"),
     ("slot_id", "int8"), ("slot_ref", "text"), ("slot_version", "text"), ("slot_start", "timestamptz"),
     ("slot_end", "timestamptz"), ("hold_id", "uuid"), ("po_id", "uuid"),
-    ("vendor_key", "text"),
+    ("vendor_key", "text"), ("routing", "text"),
 )  # fmt: skip
 PO_COLUMNS: tuple[tuple[str, str], ...] = (
     ("id", "uuid"), ("number", "text"), ("vendor_id", "int8"), ("vendor_name", "text"), ("connection_id", "int8"),

@@ -26,6 +26,7 @@ from sqlalchemy.dialects.postgresql import UUID
 
 from hub.kernel.db import TENANT, metadata, tenant_wall
 from orders.lifecycle import LineStatus, OrderStatus, PoStatus
+from orders.policy import Policy
 
 
 def _one_of(column: str, kind: type[OrderStatus] | type[LineStatus] | type[PoStatus]) -> CheckConstraint:
@@ -96,6 +97,7 @@ order_lines = Table(
     Column("first_outcome", Text),  # what the first vendor did: accepted, out_of_stock, refused, cancelled
     UniqueConstraint("order_id", "line_no"),
     _one_of("status", LineStatus),
+    Column("routing", Text),  # why its offers were chosen, first to last, as lines of JSON
     Column("cancelled_quantity", Integer, nullable=False, server_default=text("0")),  # quantity + this was ordered
     CheckConstraint("quantity > 0", name="quantity"),
     CheckConstraint("cancelled_quantity >= 0", name="cancelled_quantity"),
@@ -230,6 +232,30 @@ slot_moves = Table(
     CheckConstraint("state IN ('open', 'moved', 'failed')", name="state"),
     Index("ix_slot_moves_old", "old_po_id"),
     Index("uq_slot_moves_open", "line_id", unique=True, postgresql_where=text("state = 'open'")),
+)
+
+policies = Table(
+    "routing_policies",  # how a mall weighs offers; without one the cheapest comes first
+    metadata,
+    Column("mall_id", BigInteger, primary_key=True, autoincrement=False),
+    *(Column(name, Numeric(8, 4), nullable=False) for name in Policy.model_fields),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint(
+        "price >= 0 AND promise >= 0 AND confidence >= 0 AND standing >= 0 AND parcels >= 0 "
+        "AND price + promise + confidence + standing + parcels > 0",
+        name="weights",
+    ),
+)
+
+standings = Table(
+    "vendor_standings",  # vendors' records of the last 30 days, counted now and then
+    metadata,
+    Column("vendor_id", BigInteger, primary_key=True, autoincrement=False),
+    *(
+        Column(name, Integer, nullable=False, server_default=text("0"))
+        for name in ("decided", "refused", "due", "on_time")
+    ),
+    Column("as_of", DateTime(timezone=True), nullable=False),
 )
 
 quotas = Table(

@@ -416,6 +416,9 @@ async def _codes(world: World) -> None:
 async def _rules(world: World) -> None:
     """What staff set for ordering."""
     quota = {"listing_id": world.ids["listing"], "units": 100_000, "window_s": 3600}
+    policy = {"mall_id": world.malls["A"].id, "price": 1, "parcels": "0.1"}
+    world.ids["policy"] = str((await world.good("PUT", "/routing/policies", world.staff, policy))["mall_id"])
+    world.ids["order"] = world.malls["A"].ids["order:shipped"]
     world.ids["quota"] = str((await world.good("PUT", "/quotas", world.staff, quota))["id"])
 
 

@@ -24,6 +24,8 @@ async def world(schema: str) -> AsyncIterator[World]:
 NO_WALL = {
     "api_keys": "read by digest, before anybody knows who calls",
     "idempotency_keys": "the tenant is part of the key that is looked up",
+    "routing_policies": "staff's; no route of a mall or vendor reads them",
+    "vendor_standings": "staff's, and what routing weighs; no route of a mall or vendor reads them",
     "order_quotas": "staff's; no route of a mall or vendor reads them",
     "vendor_holds": "the hub's own list of what vendors hold; no route reads it",
     "connections": "staff's; vendors' own calls need the ids of their connections",

@@ -66,6 +66,7 @@ def upgrade() -> None:
     _holds()
     _moves()
     _quotas()
+    _policies()
 
 
 def _holds() -> None:
@@ -171,7 +172,37 @@ def _quotas() -> None:
     op.create_index("ix_order_quota_uses_at", "order_quota_uses", ["quota_id", "at"])
 
 
+def _policies() -> None:
+    op.add_column("order_lines", sa.Column("routing", sa.Text(), nullable=True))
+    weights = ("price", "promise", "confidence", "standing", "parcels")
+    op.create_table(
+        "routing_policies",
+        sa.Column("mall_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        *(sa.Column(name, sa.Numeric(8, 4), nullable=False) for name in weights),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "price >= 0 AND promise >= 0 AND confidence >= 0 AND standing >= 0 AND parcels >= 0 "
+            "AND price + promise + confidence + standing + parcels > 0",
+            name=op.f("ck_routing_policies_weights"),
+        ),
+        sa.PrimaryKeyConstraint("mall_id", name=op.f("pk_routing_policies")),
+    )
+    op.create_table(
+        "vendor_standings",
+        sa.Column("vendor_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        *(
+            sa.Column(name, sa.Integer(), server_default=sa.text("0"), nullable=False)
+            for name in ("decided", "refused", "due", "on_time")
+        ),
+        sa.Column("as_of", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("vendor_id", name=op.f("pk_vendor_standings")),
+    )
+
+
 def downgrade() -> None:
+    op.drop_table("vendor_standings")
+    op.drop_table("routing_policies")
+    op.drop_column("order_lines", "routing")
     op.drop_table("order_quota_uses")
     op.drop_table("order_quotas")
     op.drop_table("catalog_buffers")
