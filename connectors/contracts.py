@@ -197,6 +197,14 @@ class ReceiptStatus(StrEnum):
     PENDING = "pending"  # the vendor has it and has not decided
 
 
+class ReceiptLine(Frozen):
+    """What a vendor takes of one line, when it is not just what it was asked for."""
+
+    line_no: int
+    quantity: Annotated[int, Field(ge=0)]  # 0: nothing
+    unit_price: Decimal | None = None  # None: the price that was asked for
+
+
 class Receipt(Frozen):
     """A vendor's answer to a purchase order."""
 
@@ -207,6 +215,7 @@ class Receipt(Frozen):
     out_of_stock_skus: tuple[str, ...] = ()
     accepted_at: datetime | None = None  # the vendor's own time, when it says one
     raw_status: str | None = None
+    lines: tuple[ReceiptLine, ...] = ()  # of an acceptance: lines that differ from what was asked for
 
 
 class Held(Frozen):

@@ -14,6 +14,7 @@ from hub.kernel.errors import NotFound
 from orders import outcomes, store
 from orders.book import Book, Po, open_book
 from orders.contracts import LineFacts, OrderStanding, PoRef, PoStanding
+from orders.deadlines import overdue_acceptances
 from orders.holding import let_go_due
 from orders.issuing import on_refused, submit_to_vendors
 from orders.lifecycle import PoStatus, move
@@ -180,7 +181,7 @@ __all__ = [
     "note_on_time",
     "on_order_update",
     "on_refused",
-    "place_due",
+    "overdue_acceptances", "place_due",
     "po_of_vendor",
     "refresh_standings",
     "shipped",

@@ -55,6 +55,7 @@ class Line:
     first_po_id: uuid.UUID | None = None
     first_outcome: str | None = None
     vendor_key: str | None = None  # what its vendor holds for it
+    split_from: uuid.UUID | None = None
     routing: str | None = None  # why this offer was chosen, as JSON; kept when the line is made
     cancelled_quantity: int = 0  # units that were ordered and are not wanted any more, beside `quantity`
 
@@ -81,6 +82,7 @@ class Po:
     reason: str | None
     attention: str | None
     ever_unknown: bool
+    recall: str | None = None  # why we take it back, for its lines to go elsewhere
     moving_line_id: uuid.UUID | None = None  # it books this line's appointment anew
 
     def move(self, event: str) -> None:
@@ -157,6 +159,11 @@ class Book:
         """Take up a purchase order that is already written."""
         self.pos[po.id] = po
         self._seen[po.id] = _saved(po, store.SAVED_PO)
+
+    def add_line(self, line: Line) -> None:
+        """Take up a line that is already written."""
+        self.lines[line.id] = line
+        self._seen[line.id] = _saved(line, store.SAVED_LINE)
 
     async def save(self, tx: Tx) -> None:
         """Write what changed, and bring the order's status and total in step with its lines."""

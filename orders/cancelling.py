@@ -87,7 +87,10 @@ async def _cancel_on(tx: Tx, book: Book, po: Po, lines: list[Line]) -> bool:
             code="cancel_together",
             facts={"lines": together},
         )
-    po.move("ask_cancel")
+    if po.recall is not None:
+        po.recall = None  # it is being cancelled there already; now its lines go nowhere else
+    else:
+        po.move("ask_cancel")
     for line in lines:
         line.move("ask_cancel")
     if attempt is None:

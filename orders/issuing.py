@@ -124,22 +124,7 @@ async def _move_to_next_offers(tx: Tx, book: Book, lines: Sequence[Line]) -> lis
     free = {line.line_no: line for line in lines if line.asked_listing_id is None and line.slot_id is None}
     if not free:
         return []
-    tried = {
-        row["line_id"]: frozenset(row["vendors"])
-        for row in await store.tried_vendors(tx, [v.id for v in free.values()])
-    }
-    wishes = [
-        Wish(
-            line_no=line.line_no,
-            product_id=line.product_id,
-            listing_id=None,
-            quantity=line.quantity,
-            max_price=line.max_price,
-            currency=line.currency,
-            tried=tried.get(line.id, frozenset({line.vendor_id})),
-        )
-        for line in free.values()
-    ]
+    wishes = await wishes_elsewhere(tx, list(free.values()))
     offers = await catalog.offers_for(
         tx, book.order.mall_id, sorted({w.product_id for w in wishes if w.product_id}), []
     )
@@ -149,6 +134,23 @@ async def _move_to_next_offers(tx: Tx, book: Book, lines: Sequence[Line]) -> lis
         point_at(line, choice.offer, hold_id)
         await store.note_routing(tx, line.id, weighing.explained(choice, tx.now, "the vendor before refused"))
     return [free[choice.wish.line_no] for choice, _hold in choices]
+
+
+async def wishes_elsewhere(tx: Tx, lines: Sequence[Line]) -> list[Wish]:
+    """What these lines want from vendors that were not asked for them yet."""
+    tried = {row["line_id"]: frozenset(row["vendors"]) for row in await store.tried_vendors(tx, [v.id for v in lines])}
+    return [
+        Wish(
+            line_no=line.line_no,
+            product_id=line.product_id,
+            listing_id=None,
+            quantity=line.quantity,
+            max_price=line.max_price,
+            currency=line.currency,
+            tried=tried.get(line.id, frozenset({line.vendor_id})),
+        )
+        for line in lines
+    ]
 
 
 async def reserve_best(

@@ -125,10 +125,19 @@ class RejectIn(Input):
     out_of_stock: bool = False
 
 
+class AcceptLineIn(Input):
+    """What the vendor takes of one line, where it differs from what was asked: fewer units (0: none), another price."""
+
+    line_no: Annotated[int, Field(ge=1, le=32_767, strict=True)]
+    qty: Annotated[int, Field(ge=0, le=100_000, strict=True)]
+    unit_price: Price | None = None
+
+
 class AcceptIn(Input):
-    """A vendor's own number for the order, if it has one."""
+    """A vendor's own number for the order, if it has one, and lines that it takes otherwise than asked."""
 
     vendor_order_no: Annotated[SafeText, StringConstraints(min_length=1, max_length=100)] | None = None
+    lines: Annotated[list[AcceptLineIn], Field(max_length=200)] = Field(default_factory=list)
 
 
 class PageQuery(Input):
@@ -158,6 +167,7 @@ class LineView(View):
     vendor: str
     qty: int
     cancelled_qty: int = 0
+    split_from: int | None = None  # the line whose vendor took fewer units
     unit_price: Money
     agreed_price: Money
     slot: SlotView | None = None
@@ -287,7 +297,7 @@ def view_of(order: Order, lines: Iterable[Line], pos: Iterable[Po], ship_to: Map
         reserved_until=order.reserved_until,
         total=Money(amount=order.total, currency=order.currency),
         ship_to=masked(ship_to),
-        lines=[_line_view(line) for line in lines],
+        lines=[_line_view(line, numbers.get(line.split_from)) for line in lines],
         purchase_orders=[
             PoView(
                 id=public_id("po", po.id),
@@ -307,7 +317,7 @@ def view_of(order: Order, lines: Iterable[Line], pos: Iterable[Po], ship_to: Map
     )
 
 
-def _line_view(line: Line) -> LineView:
+def _line_view(line: Line, split_from: int | None) -> LineView:
     slot = None
     if line.slot_id is not None and line.slot_start is not None and line.slot_end is not None:
         slot = SlotView(id=public_id("slt", line.slot_id), start=line.slot_start, end=line.slot_end)
@@ -322,6 +332,7 @@ def _line_view(line: Line) -> LineView:
         vendor=line.vendor_name,
         qty=line.quantity,
         cancelled_qty=line.cancelled_quantity,
+        split_from=split_from,
         unit_price=Money(amount=line.unit_price, currency=line.currency),
         agreed_price=Money(amount=line.agreed_price, currency=line.currency),
         slot=slot,

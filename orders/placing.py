@@ -248,7 +248,7 @@ async def _apply(tx: Tx, book: Book, po: Po, job: Job, outcome: Outcome) -> tupl
         po.move("absent")
         return "place", 0.0
     if receipt.status is ReceiptStatus.ACCEPTED:
-        await outcomes.accept(tx, book, po, receipt.vendor_order_no, receipt.accepted_at)
+        await outcomes.accept(tx, book, po, receipt.vendor_order_no, receipt.accepted_at, receipt.lines)
         return ("cancel", 0.0) if po.status is PoStatus.CANCELLING else None
     if receipt.status is ReceiptStatus.REFUSED:
         await outcomes.refuse(

@@ -95,6 +95,7 @@ TASKS: dict[str, Task] = {
     tasks.SYNC: Task(pull_due, "sync", 2),
     "poll_messages": Task(poll_due, "sync", 10),
     "expire_reservations": Task(orders.api.expire_reservations, "flow", 5),
+    "overdue_acceptances": Task(orders.api.overdue_acceptances, "flow", 60),
     "let_go_of_vendor_holds": Task(orders.api.let_go_due, "flow", 5),
     "expire_verdicts": Task(pricing.api.expire_verdicts, "flow", 60),
     "refresh_undecided": Task(fulfillment.api.refresh_undecided, "flow", 60),

@@ -97,6 +97,7 @@ order_lines = Table(
     Column("first_outcome", Text),  # what the first vendor did: accepted, out_of_stock, refused, cancelled
     UniqueConstraint("order_id", "line_no"),
     _one_of("status", LineStatus),
+    Column("split_from", UUID(as_uuid=True)),  # the line whose vendor took fewer units; these are the others
     Column("routing", Text),  # why its offers were chosen, first to last, as lines of JSON
     Column("cancelled_quantity", Integer, nullable=False, server_default=text("0")),  # quantity + this was ordered
     CheckConstraint("quantity > 0", name="quantity"),
@@ -121,11 +122,15 @@ purchase_orders = Table(
     Column("reason", Text),  # of a refusal, or of a refused cancellation
     Column("attention", Text),  # why a person should look
     Column("ever_unknown", Boolean, nullable=False, server_default=text("false")),
+    Column("recall", Text),  # why it is being cancelled there for its lines to go elsewhere
     Column("moving_line_id", UUID(as_uuid=True)),  # the line whose appointment it books anew, elsewhere
     _one_of("status", PoStatus),
     Index("ix_purchase_orders_order", "order_id"),
     Index("ix_purchase_orders_vendor", "vendor_id", "id"),
     Index("ix_purchase_orders_vendor_no", "vendor_order_no", "connection_id"),
+    Index(
+        "ix_purchase_orders_undecided", "created_at", postgresql_where=text("status IN ('awaiting_vendor', 'pending')")
+    ),
     Index("ix_purchase_orders_attention", "id", postgresql_where=text("attention IS NOT NULL")),
 )
 

@@ -2,7 +2,7 @@
 
 Reversible: the downgrade drops the tables and columns, and with them what they say; lines in the state `revealed` must
 be gone first. New tables, empty columns, and checks that are validated after they were added: no lock is held for
-longer than an instant.
+longer than an instant, but for one pass over purchase_orders while an index is built.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ def upgrade() -> None:
     _moves()
     _quotas()
     _policies()
+    _paths()
 
 
 def _holds() -> None:
@@ -199,7 +200,17 @@ def _policies() -> None:
     )
 
 
+def _paths() -> None:
+    op.add_column("order_lines", sa.Column("split_from", sa.UUID(), nullable=True))
+    op.add_column("purchase_orders", sa.Column("recall", sa.Text(), nullable=True))
+    undecided = sa.text("status IN ('awaiting_vendor', 'pending')")
+    op.create_index("ix_purchase_orders_undecided", "purchase_orders", ["created_at"], postgresql_where=undecided)
+
+
 def downgrade() -> None:
+    op.drop_index("ix_purchase_orders_undecided", table_name="purchase_orders")
+    op.drop_column("purchase_orders", "recall")
+    op.drop_column("order_lines", "split_from")
     op.drop_table("vendor_standings")
     op.drop_table("routing_policies")
     op.drop_column("order_lines", "routing")
