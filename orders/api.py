@@ -165,6 +165,7 @@ async def invariants(tx: Tx) -> dict[str, bool]:
         and not broken["lines_on_a_second_live_po"],
         "one_vendor_order_per_purchase_order": not broken["vendor_orders_shared"],
         "holds_match_lines": not broken["lines_without_their_hold"] and not broken["holds_shared"],
+        "after_sales_within_their_lines": not broken["cases_beyond_their_line"],
         "due_at_is_72h_after_t0": not broken["wrong_due"],
     }
 

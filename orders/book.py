@@ -193,11 +193,12 @@ def _saved(thing: Line | Po, columns: Sequence[tuple[str, str]]) -> tuple[Any, .
     return tuple(getattr(thing, name) for name, _ in columns)
 
 
-_UNPAID = (LineStatus.CANCELLED, LineStatus.EXPIRED, LineStatus.UNSUPPLIED)
+_UNPAID = (LineStatus.RETURNED, LineStatus.CANCELLED, LineStatus.EXPIRED, LineStatus.UNSUPPLIED)
 
 
 def total_of(lines: Iterable[Line]) -> Decimal:
-    """What the order costs: the lines that are not cancelled, expired or unsupplied."""
+    """What the order costs: the lines that are not cancelled, returned whole, expired or
+    unsupplied."""
     return sum((line.unit_price * line.quantity for line in lines if line.status not in _UNPAID), Decimal(0))
 
 

@@ -66,7 +66,7 @@ async def cancel(
 
 
 _CANCELLED_ALREADY = (LineStatus.CANCELLED, LineStatus.CANCELLING)
-_TOO_LATE = (LineStatus.SHIPPED, LineStatus.DELIVERED, LineStatus.EXPIRED, LineStatus.UNSUPPLIED)
+_TOO_LATE = (LineStatus.SHIPPED, LineStatus.DELIVERED, LineStatus.RETURNED, LineStatus.EXPIRED, LineStatus.UNSUPPLIED)
 
 
 async def _cancel_on(tx: Tx, book: Book, po: Po, lines: list[Line]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from decimal import Decimal
 
 from connectors.contracts import OrderUpdate
 from hub.kernel.events import Event
@@ -64,6 +65,21 @@ class LineReduced(Event):
     cancelled: int  # units, all in all
 
 
+class AfterSaleChanged(Event):
+    """A case of after-sales was opened, moved on or ended. `refund`: what the buyer gets back, once it is refunded."""
+
+    case_id: uuid.UUID
+    order_id: uuid.UUID
+    mall_id: int
+    vendor_id: int
+    line_id: uuid.UUID
+    kind: str  # refusal, return, refund
+    status: str  # lifecycle.AfterSaleStatus
+    quantity: int
+    refund: Decimal | None = None
+    currency: str
+
+
 class LineFacts(Frozen):
     """One accepted order line as fulfilment needs it. `po_id` is the purchase order that carries it now."""
 
@@ -121,7 +137,6 @@ class OrderStanding(Frozen):
 
 
 __all__ = [
-    "LineFacts", "LineReduced", "LineUnsupplied", "OrderCancelled", "OrderPlaced", "OrderStanding", "OrderUpdate",
-    "PoRef",
-    "PoStanding", "VendorAccepted", "VendorRefused",
+    "AfterSaleChanged", "LineFacts", "LineReduced", "LineUnsupplied", "OrderCancelled", "OrderPlaced", "OrderStanding",
+    "OrderUpdate", "PoRef", "PoStanding", "VendorAccepted", "VendorRefused",
 ]  # fmt: skip

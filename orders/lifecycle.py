@@ -39,6 +39,7 @@ class LineStatus(StrEnum):
     SHIPPED = "shipped"
     DELIVERED = "delivered"
     REVEALED = "revealed"  # the mall has seen its codes; whether it may still be cancelled is the vendor's rule
+    RETURNED = "returned"  # refused at the door, and all of it is back
     CANCELLED = "cancelled"
     EXPIRED = "expired"
     UNSUPPLIED = "unsupplied"
@@ -58,6 +59,19 @@ class PoStatus(StrEnum):
     REFUSED = "refused"
     WITHDRAWN = "withdrawn"  # the vendor accepted and cancelled later
     CANCELLED = "cancelled"
+
+
+class AfterSaleStatus(StrEnum):
+    """One case of after-sales: some units of one line, refused at the door, sent back, or paid back."""
+
+    REQUESTED = "requested"
+    APPROVED = "approved"
+    RETURNING = "returning"  # the goods are on their way back
+    RECEIVED = "received"  # the vendor has them
+    REFUNDED = "refunded"
+    REPLACED = "replaced"  # a new order makes up for it
+    DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True)
@@ -101,7 +115,9 @@ ORDER = Life(
 
 LINE = Life(
     initial=LineStatus.RESERVED,
-    terminal=frozenset({LineStatus.DELIVERED, LineStatus.CANCELLED, LineStatus.EXPIRED, LineStatus.UNSUPPLIED}),
+    terminal=frozenset(
+        {LineStatus.DELIVERED, LineStatus.RETURNED, LineStatus.CANCELLED, LineStatus.EXPIRED, LineStatus.UNSUPPLIED}
+    ),
     table={
         LineStatus.RESERVED: {
             "confirm": LineStatus.PLACED,
@@ -134,7 +150,8 @@ LINE = Life(
             "deliver": LineStatus.DELIVERED,
             "reveal": LineStatus.REVEALED,
         },
-        LineStatus.SHIPPED: {"deliver": LineStatus.DELIVERED},
+        LineStatus.SHIPPED: {"deliver": LineStatus.DELIVERED, "come_back": LineStatus.RETURNED},
+        LineStatus.RETURNED: {},
         LineStatus.REVEALED: {
             "ship": LineStatus.REVEALED,  # a pool's own word for codes that were shown
             "deliver": LineStatus.REVEALED,
@@ -208,10 +225,39 @@ PURCHASE_ORDER = Life(
     },
 )
 
+AFTER_SALE = Life(
+    initial=AfterSaleStatus.REQUESTED,
+    terminal=frozenset(
+        {AfterSaleStatus.REFUNDED, AfterSaleStatus.REPLACED, AfterSaleStatus.DECLINED, AfterSaleStatus.WITHDRAWN}
+    ),
+    table={
+        AfterSaleStatus.REQUESTED: {
+            "approve": AfterSaleStatus.APPROVED,
+            "decline": AfterSaleStatus.DECLINED,
+            "withdraw": AfterSaleStatus.WITHDRAWN,
+            "send": AfterSaleStatus.RETURNING,  # refused at the door: the carrier takes it back unasked
+        },
+        AfterSaleStatus.APPROVED: {
+            "send": AfterSaleStatus.RETURNING,
+            "receive": AfterSaleStatus.RECEIVED,
+            "withdraw": AfterSaleStatus.WITHDRAWN,
+            "refund": AfterSaleStatus.REFUNDED,  # the buyer keeps the goods
+            "replace": AfterSaleStatus.REPLACED,
+        },
+        AfterSaleStatus.RETURNING: {"receive": AfterSaleStatus.RECEIVED, "decline": AfterSaleStatus.DECLINED},
+        AfterSaleStatus.RECEIVED: {"refund": AfterSaleStatus.REFUNDED, "replace": AfterSaleStatus.REPLACED},
+        AfterSaleStatus.REFUNDED: {},
+        AfterSaleStatus.REPLACED: {},
+        AfterSaleStatus.DECLINED: {},
+        AfterSaleStatus.WITHDRAWN: {},
+    },
+)
+
 TRANSITIONS: dict[type[StrEnum], Life[Any]] = {
     OrderStatus: ORDER,
     LineStatus: LINE,
     PoStatus: PURCHASE_ORDER,
+    AfterSaleStatus: AFTER_SALE,
 }
 
 
@@ -267,6 +313,20 @@ def order_event(lines: Collection[LineStatus]) -> str:
     return "accept" if all(line in _TAKEN for line in wanted) else "reroute"
 
 
+def drawing(kind: type[StrEnum]) -> str:
+    """The table as a Mermaid state diagram: what docs/ordering.md shows."""
+    life = TRANSITIONS[kind]
+    drawn = ["stateDiagram-v2", f"    [*] --> {life.initial.value}"]
+    for state in kind:
+        ways: dict[str, list[str]] = {}
+        for event, following in life.table[state].items():
+            ways.setdefault(following.value, []).append(event)
+        drawn += [f"    {state.value} --> {end}: {', '.join(events)}" for end, events in ways.items()]
+        if state in life.terminal:
+            drawn.append(f"    {state.value} --> [*]")
+    return "\n".join(drawn)
+
+
 def validate(kind: type[StrEnum], life: Life[S]) -> None:
     """Raises ValueError unless every status has a row, every status can be reached, and exactly the statuses
     marked terminal have no way out."""
@@ -289,3 +349,4 @@ def validate(kind: type[StrEnum], life: Life[S]) -> None:
 validate(OrderStatus, ORDER)
 validate(LineStatus, LINE)
 validate(PoStatus, PURCHASE_ORDER)
+validate(AfterSaleStatus, AFTER_SALE)

@@ -23,6 +23,7 @@ import fulfillment.web
 import hub.app.notices
 import hub.app.operations
 import hub.app.webhooks_web
+import orders.aftersales_web
 import orders.api
 import orders.staff_web
 import orders.vendor_web
@@ -37,7 +38,15 @@ from hub.app.pulls import poll_due, pull_due
 from hub.kernel import events, tasks, webhook_lanes, webhooks
 from hub.kernel.events import Flow
 from hub.kernel.web import Route
-from orders.contracts import LineReduced, LineUnsupplied, OrderCancelled, OrderPlaced, VendorAccepted, VendorRefused
+from orders.contracts import (
+    AfterSaleChanged,
+    LineReduced,
+    LineUnsupplied,
+    OrderCancelled,
+    OrderPlaced,
+    VendorAccepted,
+    VendorRefused,
+)
 from pricing.contracts import ParityCaseClosed, ParityCaseOpened, ReferencesRecorded
 
 FLOW: Flow = {
@@ -57,6 +66,7 @@ FLOW: Flow = {
     LineUnsupplied: [fulfillment.api.on_unsupplied, hub.app.notices.on_order],
     OrderCancelled: [fulfillment.api.on_cancelled, hub.app.notices.on_order],
     LineReduced: [fulfillment.api.on_reduced],
+    AfterSaleChanged: [],
     ShipmentUpdated: [fulfillment.api.on_shipment_updated, hub.app.notices.on_shipment],
     CarrierPayloadLanded: [fulfillment.carriers.api.on_payload],
 }
@@ -72,6 +82,7 @@ ROUTES: list[Route] = [
     *orders.web.routes.all,
     *orders.vendor_web.routes.all,
     *orders.staff_web.routes.all,
+    *orders.aftersales_web.routes.all,
     *pricing.web.routes.all,
     *fulfillment.web.routes.all,
     *fulfillment.carriers_web.routes.all,

@@ -1,6 +1,15 @@
 """Tables of orders and all SQL over them. An order's row is the lock of everything that belongs to it: whoever changes
 lines or purchase orders takes it first, then an attempt, then stock."""
 
+from orders.store.aftersales import (
+    add_case,
+    case_row,
+    cases_after,
+    cases_of,
+    save_case,
+    units_back,
+    units_in_cases,
+)
 from orders.store.attempts import (
     abandoned_attempts,
     add_attempts,
@@ -93,15 +102,16 @@ from orders.store.weighing import (
 )
 
 __all__ = [
-    "DDL", "SAVED_LINE", "SAVED_PO", "abandoned_attempts", "add_attempts", "add_move", "add_moving_po", "add_order",
-    "add_purchase_orders", "add_split_line", "all_policies", "all_quotas", "all_standings", "as_hub", "ask_again",
-    "ask_holds", "bind_holds", "broken_promises", "carried_lines", "claim_attempt", "claim_expired", "claim_releases",
-    "codes_of", "count_answers", "counts", "drop_attempt", "drop_policy", "drop_quota", "end_move", "expire", "facts",
-    "finish_attempt", "hasten_attempt", "held_by_others", "holds_asked_before", "holds_kept", "holds_left_behind",
-    "holds_not_wanted", "let_go", "letter", "lines_of", "listing_of_po", "live_holds", "lock_order",
-    "needing_attention", "note_codes", "note_on_time", "note_quota_uses", "note_routing", "open_attempt", "open_move",
-    "open_move_by", "open_reservations", "order_row", "orders_after", "overdue_pos", "po_ref", "po_row", "pos_of",
-    "put_policy", "put_quota", "queue_for_quotas", "queue_for_reserving", "quota_used", "reduce_line",
-    "remove_po_lines", "revealed_lines", "routing_of", "save_lines", "save_order", "save_pos", "save_slot",
-    "settle_used_holds", "start_clock", "tried_vendors", "vendor_pos_after",
+    "DDL", "SAVED_LINE", "SAVED_PO", "abandoned_attempts", "add_attempts", "add_case", "add_move", "add_moving_po",
+    "add_order", "add_purchase_orders", "add_split_line", "all_policies", "all_quotas", "all_standings", "as_hub",
+    "ask_again", "ask_holds", "bind_holds", "broken_promises", "carried_lines", "case_row", "cases_after", "cases_of",
+    "claim_attempt", "claim_expired", "claim_releases", "codes_of", "count_answers", "counts", "drop_attempt",
+    "drop_policy", "drop_quota", "end_move", "expire", "facts", "finish_attempt", "hasten_attempt", "held_by_others",
+    "holds_asked_before", "holds_kept", "holds_left_behind", "holds_not_wanted", "let_go", "letter", "lines_of",
+    "listing_of_po", "live_holds", "lock_order", "needing_attention", "note_codes", "note_on_time", "note_quota_uses",
+    "note_routing", "open_attempt", "open_move", "open_move_by", "open_reservations", "order_row", "orders_after",
+    "overdue_pos", "po_ref", "po_row", "pos_of", "put_policy", "put_quota", "queue_for_quotas", "queue_for_reserving",
+    "quota_used", "reduce_line", "remove_po_lines", "revealed_lines", "routing_of", "save_case", "save_lines",
+    "save_order", "save_pos", "save_slot", "settle_used_holds", "start_clock", "tried_vendors", "units_back",
+    "units_in_cases", "vendor_pos_after",
 ]  # fmt: skip

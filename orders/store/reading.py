@@ -103,6 +103,10 @@ async def broken_promises(tx: Tx) -> asyncpg.Record:
         "AS lines_without_their_hold, "
         "(SELECT count(*) FROM (SELECT 1 FROM order_lines WHERE hold_id IS NOT NULL GROUP BY hold_id "
         "HAVING count(*) > 1) d) AS holds_shared, "
+        "(SELECT count(*) FROM (SELECT a.line_id FROM after_sales a JOIN order_lines l ON l.id = a.line_id "
+        "WHERE a.status NOT IN ('declined', 'withdrawn') GROUP BY a.line_id, l.quantity, l.unit_price "
+        "HAVING sum(a.quantity) > l.quantity OR sum(coalesce(a.refund, 0)) > l.quantity * l.unit_price) d) "
+        "AS cases_beyond_their_line, "
         "(SELECT count(*) FROM orders WHERE due_at IS DISTINCT FROM placed_at + interval '72 hours') AS wrong_due"
     )
     assert row is not None

@@ -4,6 +4,8 @@ other's rows, whatever the statement says."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -25,11 +27,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import UUID
 
 from hub.kernel.db import TENANT, metadata, tenant_wall
-from orders.lifecycle import LineStatus, OrderStatus, PoStatus
+from orders.lifecycle import AfterSaleStatus, LineStatus, OrderStatus, PoStatus
 from orders.policy import Policy
 
 
-def _one_of(column: str, kind: type[OrderStatus] | type[LineStatus] | type[PoStatus]) -> CheckConstraint:
+def _one_of(column: str, kind: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({', '.join(repr(s.value) for s in kind)})", name=column)
 
 
@@ -194,6 +196,38 @@ order_codes = Table(
     Index("ix_order_codes_order", "order_id"),
 )
 
+after_sales = Table(
+    "after_sales",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("order_id", UUID(as_uuid=True), ForeignKey("orders.id"), nullable=False),
+    Column("line_id", UUID(as_uuid=True), ForeignKey("order_lines.id"), nullable=False),
+    Column("line_no", SmallInteger, nullable=False),
+    Column("po_id", UUID(as_uuid=True), ForeignKey("purchase_orders.id"), nullable=False),
+    Column("mall_id", BigInteger, nullable=False),
+    Column("vendor_id", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("answer", Text),  # of whoever decided last
+    Column("carrier", Text),
+    Column("tracking_no", Text),
+    Column("refund", Numeric(16, 4)),  # once it is refunded
+    Column("currency", Text, nullable=False),
+    Column("replacement_order_id", UUID(as_uuid=True), ForeignKey("orders.id")),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    _one_of("status", AfterSaleStatus),
+    CheckConstraint("kind IN ('refusal', 'return', 'refund')", name="kind"),
+    CheckConstraint("quantity > 0", name="quantity"),
+    CheckConstraint("(status = 'refunded') = (refund IS NOT NULL)", name="refund"),
+    CheckConstraint("(status = 'replaced') = (replacement_order_id IS NOT NULL)", name="replaced"),
+    Index("ix_after_sales_order", "order_id"),
+    Index("ix_after_sales_vendor", "vendor_id", "id"),
+    Index("ix_after_sales_line", "line_id"),
+)
+
 vendor_holds = Table(
     "vendor_holds",  # what vendors hold for orders: asked for before the order exists, let go when nothing needs it
     metadata,
@@ -307,6 +341,7 @@ DDL: tuple[str, ...] = (
             ("purchase_orders", _OR_VENDOR),
             ("po_lines", _OR_VENDOR),
             ("order_codes", _HUB_OR_MALL),
+            ("after_sales", _OR_VENDOR),
         )
         for statement in tenant_wall(table, rule)
     ),

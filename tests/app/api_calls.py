@@ -63,6 +63,10 @@ def _move(world: World, tenant: Tenant | None, _ids: Ids) -> Any:
     return {"line_no": 1, "slot_id": (tenant or world.malls["A"]).ids["target"]}
 
 
+def _case(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
+    return {"line_no": 1, "qty": 1, "kind": "refund", "reason": "broken"}
+
+
 def _codes(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
     return {"codes": [{"code": f"CODE-{next(_fresh):06}"}]}
 
@@ -138,6 +142,16 @@ WAYS: dict[str, Way] = {
     "POST /v1/orders/{id}/reschedule": Way("own", "order:slot", body=_move),
     "GET /v1/orders/{id}/codes": Way("own", "order:codes"),
     "POST /v1/orders/{id}/codes/reveal": Way("own", "order:codes"),
+    "GET /v1/orders/{id}/after-sales": Way("own", "order:cases"),
+    "POST /v1/orders/{id}/after-sales": Way("own", "order:cases", body=_case),
+    "POST /v1/after-sales/{id}/withdraw": Way("own", "asc:withdrawn"),
+    "POST /v1/after-sales/{id}/sent": Way("own", "asc:sent", body=lambda *_: {"carrier": "sf", "tracking_no": "BACK1"}),
+    "GET /v1/vendor/after-sales": Way("own"),
+    "POST /v1/vendor/after-sales/{id}/decide": Way("own", "asc:open", body=lambda *_: {"event": "approve"}),
+    "GET /v1/after-sales": _STAFF,
+    "POST /v1/after-sales/{id}/decide": Way("staff", "asc", body=lambda *_: {"event": "approve"}),
+    "POST /v1/after-sales/{id}/refund": Way("staff", "asc"),
+    "POST /v1/after-sales/{id}/replace": Way("staff", "asc_replaced"),
     "GET /v1/orders/{id}/shipments": Way("own", "order:shipped"),
     # vendors
     "GET /v1/vendor/orders": Way("own"),

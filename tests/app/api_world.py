@@ -10,6 +10,7 @@ import csv
 import hmac
 import itertools
 import json
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -231,6 +232,7 @@ async def build(client: TestClient[Any, Any]) -> World:
     await _hooks(world)
     await _orders(world)
     await _codes(world)
+    await _after_sales(world)
     await _rules(world)
     return world
 
@@ -411,6 +413,33 @@ async def _codes(world: World) -> None:
         mall.ids["order:codes"] = order["id"]
         shown = await world.good("POST", f"/orders/{order['id']}/codes/reveal", mall.headers)
         mall.marks |= {code["code"] for code in shown["codes"]}
+
+
+async def _after_sales(world: World) -> None:
+    """Each mall got a parcel with twenty units and is not pleased with all of them."""
+    for letter, mall in world.malls.items():
+        vendor = world.vendors[letter]
+        body, deal = world.letter(mall, [{"listing_id": vendor.ids[f"listing:OWN-{vendor.name}"], "qty": 20}])
+        made = await world.good("POST", "/orders", {**mall.headers, "Idempotency-Key": f"cases {letter}"}, body)
+        mall.marks |= {po["id"] for po in made["purchase_orders"]}
+        world.deals.append(replace(deal, vendors=frozenset(letter), marks=deal.marks | {made["id"]}))
+        mall.ids["order:cases"] = made["id"]
+        await world.work()
+        await _served(world, vendor, made, "cases")
+        await world.good("POST", f"/vendor/orders/{vendor.ids['po:cases']}/accept", vendor.headers)
+        parcel = {"carrier": "sf", "tracking_no": f"CASES-{vendor.name}"}
+        await world.good("POST", f"/vendor/orders/{vendor.ids['po:cases']}/ship", vendor.headers, {"parcels": [parcel]})
+        async with uow() as tx:
+            await orders.api.delivered(tx, uuid.UUID(vendor.ids["po:cases"].removeprefix("po_")))
+        for what, kind in (("open", "refund"), ("sent", "return"), ("withdrawn", "refund"), ("staff", "refund"),
+                           ("replaced", "refund")):  # fmt: skip
+            wish = {"line_no": 1, "qty": 1, "kind": kind, "reason": f"broken for {mall.name}"}
+            headers = {**mall.headers, "Idempotency-Key": f"case {what} {letter}"}
+            case = (await world.good("POST", f"/orders/{made['id']}/after-sales", headers, wish))["id"]
+            mall.ids[f"asc:{what}"] = vendor.ids[f"asc:{what}"] = case
+            if what in ("sent", "replaced"):
+                await world.good("POST", f"/after-sales/{case}/decide", world.staff, {"event": "approve"})
+    world.ids |= {"asc": world.malls["A"].ids["asc:staff"], "asc_replaced": world.malls["A"].ids["asc:replaced"]}
 
 
 async def _rules(world: World) -> None:

@@ -18,7 +18,16 @@ SCOPES = {
     "public": {"public"}, "signed": {"public"}, "shared": {"mall", "staff"}, "figure": {"mall", "vendor", "staff"},
     "staff": {"staff"},
 }  # fmt: skip
-ID_PREFIX = {"order": "ord_", "po": "po_", "product": "prd_", "clinic": "prd_", "case": "case_", "listing": "lst_"}
+ID_PREFIX = {
+    "order": "ord_",
+    "po": "po_",
+    "product": "prd_",
+    "clinic": "prd_",
+    "case": "case_",
+    "listing": "lst_",
+    "asc": "asc_",
+    "asc_replaced": "asc_",
+}
 
 
 @pytest.fixture(scope="module")

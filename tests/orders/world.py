@@ -24,7 +24,15 @@ from hub.kernel.errors import NotFound, Retry
 from hub.kernel.web import endpoint
 from orders import api, vendor_web
 from orders import web as mall_web
-from orders.contracts import LineReduced, LineUnsupplied, OrderCancelled, OrderPlaced, VendorAccepted, VendorRefused
+from orders.contracts import (
+    AfterSaleChanged,
+    LineReduced,
+    LineUnsupplied,
+    OrderCancelled,
+    OrderPlaced,
+    VendorAccepted,
+    VendorRefused,
+)
 
 SHIP_TO = {
     "name": "王小明",
@@ -277,6 +285,7 @@ class World:
                 LineUnsupplied: [note],
                 OrderCancelled: [note],
                 LineReduced: [note],
+                AfterSaleChanged: [note],
             },
             width=2,
         )

@@ -1,7 +1,7 @@
 """Delivery modes: what a mall has seen of its codes, what vendors hold for orders, appointments that move.
 
-Reversible: the downgrade drops the tables and columns, and with them what they say; lines in the state `revealed` must
-be gone first. New tables, empty columns, and checks that are validated after they were added: no lock is held for
+Reversible: the downgrade drops the tables and columns, and with them what they say; lines in the states `revealed`
+and `returned` must be gone first. New tables, empty columns, and checks that are validated after they were added: no lock is held for
 longer than an instant, but for one pass over purchase_orders while an index is built.
 """
 
@@ -37,7 +37,7 @@ def _wall(table: str, rule: str) -> None:
 
 
 def upgrade() -> None:
-    revealed = "'revealed', "
+    revealed = "'revealed', 'returned', "
     _check("order_lines", "ck_order_lines_status", f"status IN ({_LINES.format(revealed)})")
     op.create_table(
         "order_codes",
@@ -68,6 +68,7 @@ def upgrade() -> None:
     _quotas()
     _policies()
     _paths()
+    _after_sales()
 
 
 def _holds() -> None:
@@ -207,7 +208,55 @@ def _paths() -> None:
     op.create_index("ix_purchase_orders_undecided", "purchase_orders", ["created_at"], postgresql_where=undecided)
 
 
+def _after_sales() -> None:
+    op.create_table(
+        "after_sales",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("order_id", sa.UUID(), nullable=False),
+        sa.Column("line_id", sa.UUID(), nullable=False),
+        sa.Column("line_no", sa.SmallInteger(), nullable=False),
+        sa.Column("po_id", sa.UUID(), nullable=False),
+        sa.Column("mall_id", sa.BigInteger(), nullable=False),
+        sa.Column("vendor_id", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("quantity", sa.Integer(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("answer", sa.Text(), nullable=True),
+        sa.Column("carrier", sa.Text(), nullable=True),
+        sa.Column("tracking_no", sa.Text(), nullable=True),
+        sa.Column("refund", sa.Numeric(16, 4), nullable=True),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("replacement_order_id", sa.UUID(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "status IN ('requested', 'approved', 'returning', 'received', 'refunded', 'replaced', 'declined', "
+            "'withdrawn')",
+            name=op.f("ck_after_sales_status"),
+        ),
+        sa.CheckConstraint("kind IN ('refusal', 'return', 'refund')", name=op.f("ck_after_sales_kind")),
+        sa.CheckConstraint("quantity > 0", name=op.f("ck_after_sales_quantity")),
+        sa.CheckConstraint("(status = 'refunded') = (refund IS NOT NULL)", name=op.f("ck_after_sales_refund")),
+        sa.CheckConstraint(
+            "(status = 'replaced') = (replacement_order_id IS NOT NULL)", name=op.f("ck_after_sales_replaced")
+        ),
+        sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_after_sales_order_id")),
+        sa.ForeignKeyConstraint(["line_id"], ["order_lines.id"], name=op.f("fk_after_sales_line_id")),
+        sa.ForeignKeyConstraint(["po_id"], ["purchase_orders.id"], name=op.f("fk_after_sales_po_id")),
+        sa.ForeignKeyConstraint(
+            ["replacement_order_id"], ["orders.id"], name=op.f("fk_after_sales_replacement_order_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_after_sales")),
+    )
+    op.create_index("ix_after_sales_order", "after_sales", ["order_id"])
+    op.create_index("ix_after_sales_vendor", "after_sales", ["vendor_id", "id"])
+    op.create_index("ix_after_sales_line", "after_sales", ["line_id"])
+    _wall("after_sales", f"{_TENANT} IN ('*', 'mall:' || mall_id, 'vendor:' || vendor_id)")
+
+
 def downgrade() -> None:
+    op.drop_table("after_sales")
     op.drop_index("ix_purchase_orders_undecided", table_name="purchase_orders")
     op.drop_column("purchase_orders", "recall")
     op.drop_column("order_lines", "split_from")
