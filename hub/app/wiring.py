@@ -65,7 +65,7 @@ FLOW: Flow = {
     VendorRefused: [orders.api.on_refused, fulfillment.api.on_refused, hub.app.notices.on_order],
     LineUnsupplied: [fulfillment.api.on_unsupplied, hub.app.notices.on_order],
     OrderCancelled: [fulfillment.api.on_cancelled, hub.app.notices.on_order],
-    LineReduced: [fulfillment.api.on_reduced],
+    LineReduced: [fulfillment.api.on_reduced, hub.app.notices.on_order],
     AfterSaleChanged: [],
     ShipmentUpdated: [fulfillment.api.on_shipment_updated, hub.app.notices.on_shipment],
     CarrierPayloadLanded: [fulfillment.carriers.api.on_payload],
