@@ -229,7 +229,7 @@ class World:
         able = {Capability.PULLS_LISTINGS}
         if connection_id not in self.portal:
             able.add(Capability.PLACES_ORDERS)
-        able |= self.vendors[connection_id].more
+        able |= getattr(self.vendors[connection_id], "more", frozenset())
         return ConnectionView(
             id=connection_id, vendor_id=connection_id + 100, vendor_name=f"vendor {connection_id}", connector="played",
             name="played", role="supply", status="live", capabilities=frozenset(able), defaults={}, sync_every_s=60,
