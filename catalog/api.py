@@ -6,7 +6,7 @@ from catalog.changes import note
 from catalog.figures import live_listings, shelf_totals, size
 from catalog.ingest import on_connection_turned, on_payload, put_connection, sync
 from catalog.observing import land_observed
-from catalog.offers import moved_products, offers_for, slots_for
+from catalog.offers import moved_products, offers_for, slots_for, slots_near
 from catalog.prices import on_holds_changed, on_listings_changed, on_move_confirmed, on_references
 from catalog.reading import product_views
 from catalog.recognising import match_due, on_listings_to_match
@@ -26,6 +26,7 @@ from catalog.stock import (
     refuse,
     release,
     reserve,
+    shrink,
 )
 from catalog.store.zones import close_zone, show_in_zone
 from catalog.taking import put_on_shelf
@@ -66,8 +67,10 @@ __all__ = [
     "reserve",
     "shelf_totals",
     "show_in_zone",
+    "shrink",
     "size",
     "slots_for",
+    "slots_near",
     "stop_sampling",
     "sync",
 ]

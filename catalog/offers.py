@@ -64,6 +64,18 @@ async def slots_for(tx: Tx, mall_id: int, slot_ids: Sequence[int]) -> list[SlotO
     return slots
 
 
+async def slots_near(tx: Tx, mall_id: int, product_id: int, at: datetime, limit: int = 6) -> list[SlotOffer]:
+    """Free times of the same service, whoever offers it, nearest to `at` first."""
+    ids = await store.slot_ids_near(tx, product_id, at, 4 * limit)
+    found = {slot.slot_id: slot for slot in await slots_for(tx, mall_id, ids)}
+    near = [found[i] for i in ids if i in found]
+    return [slot for slot in near if slot.free and slot.offer.fresh and not _kept_back(slot.offer)][:limit]
+
+
+def _kept_back(offer: Offer) -> bool:
+    return offer.held_by_parity or offer.blocked_by_parity is not None
+
+
 def _offer(row: Any, shelf: Sequence[Shelf], now: datetime, held: Held | None) -> Offer:
     confirmed = max((s.reported_at for s in shelf), default=None)
     if confirmed is not None and row["complete_at"] is not None:

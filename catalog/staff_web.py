@@ -8,15 +8,28 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from catalog import replay, store
+from catalog import replay, stock, store
 from connectors import api as connectors
 from hub.kernel import audit
 from hub.kernel.errors import NotFound
-from hub.kernel.types import Input, SafeText, View
+from hub.kernel.types import Input, SafeText, View, parse_int_id, public_id
 from hub.kernel.web import Call, Routes
 
 routes = Routes("catalog staff")
 RowId = Annotated[int, Field(ge=0, le=2**62)]
+
+
+class BufferIn(Input):
+    """Units that are not sold, at each location of the listing; 0 ends it."""
+
+    buffer: Annotated[int, Field(ge=0, le=1_000_000, strict=True)]
+
+
+class BufferSet(View):
+    """What is kept from sale now."""
+
+    listing_id: str
+    buffer: int
 
 
 class QuarantineChoice(Input):
@@ -124,3 +137,23 @@ async def identities(call: Call[Any, IdentityQuery]) -> Identities:
     rows = await store.identity_rows(call.tx, query.connection_id, before, query.limit + 1)
     shown = [IdentityShown(**row) for row in rows[: query.limit]]
     return Identities(items=shown, next=str(shown[-1].id) if len(rows) > query.limit else None)
+
+
+@routes.put(
+    "/listings/{id}/buffer",
+    scope="staff",
+    summary="Keep units of a listing from sale",
+    body=BufferIn,
+    answer=BufferSet,
+    tx=True,
+)
+async def set_buffer(call: Call[BufferIn, None]) -> BufferSet:
+    try:
+        listing_id = parse_int_id("lst", call.path["id"])
+    except ValueError:
+        raise NotFound("there is no such listing", code="no_listing") from None
+    if not await stock.keep_from_sale(call.tx, listing_id, call.body.buffer):
+        raise NotFound("there is no such listing", code="no_listing")
+    name = public_id("lst", listing_id)
+    await audit.record(call.tx, call.principal.actor, "listing.buffer", name, {"units": call.body.buffer})
+    return BufferSet(listing_id=name, buffer=call.body.buffer)

@@ -306,6 +306,19 @@ async def release(tx: Tx, hold_ids: Iterable[uuid.UUID], cause: str = "release")
     return await _close(tx, list(hold_ids), cause, "released")
 
 
+async def shrink(tx: Tx, parts: Mapping[uuid.UUID, int]) -> set[uuid.UUID]:
+    """Give back some units of open holds that keep more; returns the holds that were. Release a hold to give back all
+    of it."""
+    ids = sorted(parts)
+    if not ids:
+        return set()
+    await tx.fetchval(shelf.LOCK_HELD, ids)
+    row = await tx.fetchrow(shelf.SHRINK, ids, [parts[i] for i in ids], tx.now)
+    assert row is not None
+    await _settle_listings(tx, set(row["flipped"]))
+    return set(row["shrunk"])
+
+
 async def _close(tx: Tx, ids: list[uuid.UUID], cause: str, state: str, accepted_at: datetime | None = None) -> int:
     if not ids:
         return 0
@@ -336,6 +349,17 @@ async def refuse(tx: Tx, listing_id: int, location: str) -> None:
     from after this moment."""
     if await tx.fetchval(shelf.REFUSE, listing_id, location, tx.now):
         await _settle_listings(tx, {listing_id})
+
+
+async def keep_from_sale(tx: Tx, listing_id: int, units: int) -> bool:
+    """Keep so many units of a listing from sale at each of its locations, from now on; what orders hold stays held.
+    False when there is no such listing."""
+    if not await store.lock_listing(tx, listing_id):
+        return False
+    await tx.fetch(shelf.SHELF, [listing_id], [None])
+    await tx.run(shelf.SET_BUFFER, listing_id, units)
+    await _settle_listings(tx, {listing_id})
+    return True
 
 
 async def _settle_listings(tx: Tx, listing_ids: set[int]) -> None:

@@ -127,6 +127,8 @@ _METHODS: dict[Capability, tuple[str, ...]] = {
     Capability.PLACES_ORDERS: ("place", "find", "cancel"),
     Capability.TRACKS_ORDERS: ("track",),
     Capability.BOOKS_SLOTS: ("books_slots",),
+    Capability.HOLDS_SLOTS: ("hold", "release"),
+    Capability.HOLDS_STOCK: ("hold_stock", "release_stock"),
     Capability.ISSUES_CODES: ("issue",),
     Capability.OBSERVES_PRICES: ("observes_prices",),
     Capability.LISTS_ORDERS: ("list_orders",),

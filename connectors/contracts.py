@@ -29,6 +29,8 @@ class Capability(StrEnum):
     PLACES_ORDERS = "places_orders"
     TRACKS_ORDERS = "tracks_orders"
     BOOKS_SLOTS = "books_slots"
+    HOLDS_SLOTS = "holds_slots"
+    HOLDS_STOCK = "holds_stock"
     ISSUES_CODES = "issues_codes"
     OBSERVES_PRICES = "observes_prices"
     POLLS_MESSAGES = "polls_messages"
@@ -196,6 +198,14 @@ class ReceiptStatus(StrEnum):
     PENDING = "pending"  # the vendor has it and has not decided
 
 
+class ReceiptLine(Frozen):
+    """What a vendor takes of one line, when it is not just what it was asked for."""
+
+    line_no: int
+    quantity: Annotated[int, Field(ge=0)]  # 0: nothing
+    unit_price: Decimal | None = None  # None: the price that was asked for
+
+
 class Receipt(Frozen):
     """A vendor's answer to a purchase order."""
 
@@ -206,6 +216,20 @@ class Receipt(Frozen):
     out_of_stock_skus: tuple[str, ...] = ()
     accepted_at: datetime | None = None  # the vendor's own time, when it says one
     raw_status: str | None = None
+    lines: tuple[ReceiptLine, ...] = ()  # of an acceptance: lines that differ from what was asked for
+
+
+class Held(Frozen):
+    """What became of a wish to hold something at the vendor. A refusal is an answer: `reason` says why, `gone` that
+    there is none left."""
+
+    held: bool
+    slot_ref: str | None = None
+    ref: str | None = None  # what is held there: Slot/…, Appointment/…, the vendor's number of a held order
+    until: datetime | None = None  # None: until the vendor's own rule ends it
+    reason: str | None = None
+    gone: bool = False
+    gone_skus: tuple[str, ...] = ()
 
 
 class ShipmentStatus(StrEnum):

@@ -67,6 +67,18 @@ class SystemKit(ABC):
         """The JSON body of the order as the sandbox received it, for comparison with fixtures/golden_order.json."""
         raise NotImplementedError
 
+    # For connectors that hold slots ---------------------------------------------------------------------------
+
+    def held_slot(self, sandbox: Sandbox, slot_ref: str) -> bool:
+        """Whether the sandbox keeps this slot from others without having booked it."""
+        raise NotImplementedError
+
+    # For connectors that hold stock ---------------------------------------------------------------------------
+
+    def held_at_vendor(self, sandbox: Sandbox, key: str) -> int:
+        """How many orders with this key the sandbox holds without having been told to send them."""
+        raise NotImplementedError
+
     # For connectors that poll messages ------------------------------------------------------------------------
 
     def put_messages(self, sandbox: Sandbox) -> None:

@@ -1,6 +1,9 @@
-"""The contract kit's checks of what acts at a vendor: orders placed, found, followed and cancelled, codes issued."""
+"""The contract kit's checks of what acts at a vendor: orders placed, found, followed and cancelled,
+slots and stock held, codes issued."""
 
 from __future__ import annotations
+
+from datetime import timedelta
 
 import orjson
 
@@ -9,8 +12,9 @@ from connectors.contracts import Capability, ReceiptStatus
 from connectors.kit import SystemKit
 from connectors.kit_registry import promise, raises
 from connectors.kit_stage import must, playing
-from connectors.protocol import IssuesCodes, PlacesOrders, TracksOrders
+from connectors.protocol import HoldsSlots, HoldsStock, IssuesCodes, PlacesOrders, TracksOrders
 from connectors.sandbox_kit import Faults
+from hub.kernel import clock
 from hub.kernel.errors import Retry
 
 
@@ -87,6 +91,54 @@ async def an_order_can_be_followed(kit: SystemKit) -> None:
             must(update.at.tzinfo is not None, "an update without a time zone")
             must(number == update.vendor_order_no or order.number == update.po_number, "an update of another order")
         must(not await adapter.track(kit.unknown_order), "an order that never was is told about")
+
+
+@promise(Capability.HOLDS_SLOTS)
+async def a_held_slot_is_nobody_elses(kit: SystemKit) -> None:
+    """A slot that is held is refused to others, booked by its own key, and free again once it is let go."""
+    order = kit.purchase_order()
+    slot = order.lines[0].slot_ref or ""
+    until = clock.now() + timedelta(minutes=10)
+    async with playing(kit) as (sandbox, adapter):
+        assert isinstance(adapter, HoldsSlots)
+        for _ in range(2):
+            must((await adapter.hold(slot, order.number, until)).held, "the hold, or its repetition, was refused")
+        must(kit.held_slot(sandbox, slot), "the vendor does not keep the slot")
+        must(kit.orders_at_vendor(sandbox, order.number) == 0, "a hold is an order")
+        other = await adapter.hold(slot, order.number + "-other", until)
+        must(not other.held and other.gone and bool(other.reason), "a held slot was held for another order")
+        must(await adapter.release(order.number + "-other") == 0, "what was never held was let go")
+        must(await adapter.release(order.number, slot) == 1, "the hold was not let go")
+        must(not kit.held_slot(sandbox, slot), "the slot is still kept")
+        must(await adapter.release(order.number, slot) == 0, "a hold was let go twice")
+        must((await adapter.hold(slot, order.number, until)).held, "a slot that was let go cannot be held")
+        receipt = await _placing(adapter).place(order, key=order.number)
+        must(receipt.status is not ReceiptStatus.REFUSED, f"the held slot was not booked: {receipt.reason}")
+        must(await adapter.release(order.number) == 0, "a booked slot was let go")
+        must(kit.orders_at_vendor(sandbox, order.number) == 1, "the booking is gone")
+
+
+@promise(Capability.HOLDS_STOCK)
+async def held_stock_is_bought_by_its_own_key(kit: SystemKit) -> None:
+    """Goods that are kept are no order; `place` with the same key buys them once; letting go leaves nothing."""
+    order = kit.purchase_order()
+    async with playing(kit) as (sandbox, adapter):
+        assert isinstance(adapter, HoldsStock)
+        for _ in range(2):
+            must((await adapter.hold_stock(order, key=order.number)).held, "the hold, or its repetition, was refused")
+        must(kit.held_at_vendor(sandbox, order.number) == 1, "the vendor does not keep exactly one order")
+        must(await adapter.release_stock(order.number), "the hold was not let go")
+        must(kit.held_at_vendor(sandbox, order.number) == 0, "the goods are still kept")
+        must(not await adapter.release_stock(order.number), "a hold was let go twice")
+        await adapter.hold_stock(order, key=order.number)
+        receipt = await _placing(adapter).place(order, key=order.number)
+        must(receipt.status is not ReceiptStatus.REFUSED, f"the held goods were not bought: {receipt.reason}")
+        must(not await adapter.release_stock(order.number), "bought goods were let go")
+        must(kit.held_at_vendor(sandbox, order.number) == 0, "the order is still not sent")
+        must(kit.orders_at_vendor(sandbox, order.number) == 1, "not exactly one order lives at the vendor")
+        refused = kit.refused_order()
+        must(not (await adapter.hold_stock(refused, key=refused.number)).held, "what cannot be had was held")
+        must(kit.held_at_vendor(sandbox, refused.number) == 0, "a refused hold lives at the vendor")
 
 
 @promise(Capability.ISSUES_CODES)

@@ -4,12 +4,13 @@ connection by `connectors.api.open_connector`; it owns its HTTP client and is cl
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Protocol, runtime_checkable
 
 from connectors.contracts import (
     BadRow,
     Cursor,
+    Held,
     IssuedCode,
     ListedOrder,
     ListingIn,
@@ -115,6 +116,36 @@ class BooksSlots(Protocol):
     """A marker beside PlacesOrders: order lines may carry slots."""
 
     books_slots: bool
+
+
+@runtime_checkable
+class HoldsSlots(Protocol):
+    """Beside BooksSlots: a slot can be kept for an order that is not placed yet."""
+
+    async def hold(self, slot_ref: str, key: IdempotencyKey, until: datetime) -> Held:
+        """Hold one place of this slot until then; `place` with the same key books it. A refusal is an answer.
+        Repeating it moves the end. Raises Retry when the outcome is unknown: repeat it, or `release`."""
+        ...
+
+    async def release(self, key: IdempotencyKey, slot_ref: str | None = None) -> int:
+        """Let go of what is held for `key` (of one slot, if given) and say how many places that was. What is booked
+        stays booked; nothing held is no error."""
+        ...
+
+
+@runtime_checkable
+class HoldsStock(Protocol):
+    """Beside PlacesOrders, for vendors that count nothing: goods are kept for an order that is not placed yet."""
+
+    async def hold_stock(self, po: PurchaseOrder, *, key: IdempotencyKey) -> Held:
+        """Have the vendor keep all lines of the order, or none; `place` with the same key buys what is kept. A refusal
+        is an answer. Repeating it keeps the same. Raises Retry when the outcome is unknown: repeat it, or
+        `release_stock`."""
+        ...
+
+    async def release_stock(self, key: IdempotencyKey) -> bool:
+        """Let go of what is kept for `key`; False when nothing was. What is bought stays bought."""
+        ...
 
 
 @runtime_checkable

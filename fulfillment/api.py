@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from fulfillment import clocks, sla, stockouts, store, tracking
-from fulfillment.clocks import on_accepted, on_cancelled, on_placed, on_refused, on_unsupplied
+from fulfillment.clocks import on_accepted, on_cancelled, on_placed, on_reduced, on_refused, on_unsupplied
 from fulfillment.contracts import Delivery72h, StockoutFigure, TrackingFreshness
 from fulfillment.sla import Class72h
 from fulfillment.stockouts import StockoutCounts
 from fulfillment.tracking import on_payload, on_shipment_updated, record_events
 from hub.kernel.db import Tx, uow
+from orders import api as orders
 from orders.contracts import LineDelivery
 
 Window = tuple[datetime, datetime]
@@ -65,6 +66,15 @@ async def adopt_late() -> int:
         return await tracking.adopt_late(tx)
 
 
+async def tell_on_time() -> int:
+    """A task: tell routing how vendors kept the 72 hours in the last 30 days; returns how many vendors that were."""
+    async with uow() as tx:
+        window = (tx.now - timedelta(days=30), tx.now)
+        rows = await store.on_time_by_vendor(tx, window, tx.now - sla.GRACE)
+        await orders.note_on_time(tx, {row["vendor_id"]: (row["due"], row["on_time"]) for row in rows})
+    return len(rows)
+
+
 async def invariants(tx: Tx) -> dict[str, bool]:
     """The promises that must hold at any moment, each true or false."""
     found = {name: await store.broken(tx, check) == 0 for name, check in store.INVARIANTS.items()}
@@ -76,7 +86,6 @@ async def invariants(tx: Tx) -> dict[str, bool]:
 
 __all__ = [
     "adopt_late", "deliveries_of", "delivery_72h", "invariants", "on_accepted", "on_cancelled", "on_payload",
-    "on_placed", "on_refused", "on_shipment_updated", "on_unsupplied", "record_events", "refresh_undecided",
-    "stockout_figure",
-    "tracking_freshness",
+    "on_placed", "on_reduced", "on_refused", "on_shipment_updated", "on_unsupplied", "record_events",
+    "refresh_undecided", "stockout_figure", "tell_on_time", "tracking_freshness",
 ]  # fmt: skip

@@ -19,7 +19,15 @@ from fulfillment.stockouts import first_outcome
 from hub.kernel.db import Tx
 from hub.kernel.types import DeliveryMode
 from orders import api as orders
-from orders.contracts import LineFacts, LineUnsupplied, OrderCancelled, OrderPlaced, VendorAccepted, VendorRefused
+from orders.contracts import (
+    LineFacts,
+    LineReduced,
+    LineUnsupplied,
+    OrderCancelled,
+    OrderPlaced,
+    VendorAccepted,
+    VendorRefused,
+)
 
 # A line in one of these states is carried by nobody, whatever purchase order it last rode on.
 _NOBODYS = frozenset({"rerouting", "unsupplied", "expired"})
@@ -58,6 +66,12 @@ async def on_unsupplied(tx: Tx, event: LineUnsupplied) -> None:
     """No vendor was left for a line: a miss, and visible to the customer."""
     await follow(tx, event.order_id)
     await store.cancel_lines(tx, [event.line_id], SUPPLY)
+    await settle(tx, [event.order_id])
+
+
+async def on_reduced(tx: Tx, event: LineReduced) -> None:
+    """The mall wants fewer units of a line: it has arrived when those have."""
+    await follow(tx, event.order_id)
     await settle(tx, [event.order_id])
 
 

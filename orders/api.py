@@ -15,6 +15,8 @@ from orders import outcomes, review, store
 from orders.allotted import Allotted, place_allotted
 from orders.book import Book, Po, open_book
 from orders.contracts import LineFacts, OrderStanding, PoRef, PoStanding
+from orders.deadlines import overdue_acceptances
+from orders.holding import let_go_due
 from orders.issuing import on_refused, submit_to_vendors
 from orders.lifecycle import PoStatus, move
 from orders.placing import place_due
@@ -22,6 +24,7 @@ from orders.review import decide_overdue as decide_overdue_reviews
 from orders.service import expire_reservations
 from orders.settlement.reconciling import read_deliveries_with, reconcile_due
 from orders.store import statements as books
+from orders.weighing import note_on_time, refresh_standings
 
 _LEFT_THE_VENDOR = frozenset(
     {
@@ -171,6 +174,7 @@ async def invariants(tx: Tx) -> dict[str, bool]:
         and not broken["lines_on_a_second_live_po"],
         "one_vendor_order_per_purchase_order": not broken["vendor_orders_shared"],
         "holds_match_lines": not broken["lines_without_their_hold"] and not broken["holds_shared"],
+        "after_sales_within_their_lines": not broken["cases_beyond_their_line"],
         "due_at_is_72h_after_t0": not broken["wrong_due"],
         "statements_are_the_sum_of_their_lines": not await books.wrong_statements(tx),
     }
@@ -178,6 +182,7 @@ async def invariants(tx: Tx) -> dict[str, bool]:
 
 __all__ = [
     "Allotted", "attention", "counts", "decide_overdue_reviews", "delivered", "expire_reservations", "find_po",
-    "forget_old", "invariants", "line_facts", "on_order_update", "on_refused", "place_allotted", "place_due",
-    "po_of_vendor", "read_deliveries_with", "reconcile_due", "shipped", "submit_to_vendors",
+    "forget_old", "invariants", "let_go_due", "line_facts", "note_on_time", "on_order_update", "on_refused",
+    "overdue_acceptances", "place_allotted", "place_due", "po_of_vendor", "read_deliveries_with", "reconcile_due",
+    "refresh_standings", "shipped", "submit_to_vendors",
 ]  # fmt: skip

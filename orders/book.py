@@ -54,6 +54,10 @@ class Line:
     po_id: uuid.UUID | None
     first_po_id: uuid.UUID | None = None
     first_outcome: str | None = None
+    vendor_key: str | None = None  # what its vendor holds for it
+    split_from: uuid.UUID | None = None
+    routing: str | None = None  # why this offer was chosen, as JSON; kept when the line is made
+    cancelled_quantity: int = 0  # units that were ordered and are not wanted any more, beside `quantity`
 
     def move(self, event: str) -> None:
         self.status = lifecycle.move(self.status, event)
@@ -78,6 +82,8 @@ class Po:
     reason: str | None
     attention: str | None
     ever_unknown: bool
+    recall: str | None = None  # why we take it back, for its lines to go elsewhere
+    moving_line_id: uuid.UUID | None = None  # it books this line's appointment anew
 
     def move(self, event: str) -> None:
         self.status = lifecycle.move(self.status, event)
@@ -106,7 +112,7 @@ class Order:
     reason: str | None = None  # why a review refused it
 
 
-_LINE = {f.name for f in fields(Line)}
+_LINE = {f.name for f in fields(Line)} - {"routing"}
 _PO = {f.name for f in fields(Po)}
 _ORDER = {f.name for f in fields(Order)}
 
@@ -156,6 +162,11 @@ class Book:
         self.pos[po.id] = po
         self._seen[po.id] = _saved(po, store.SAVED_PO)
 
+    def add_line(self, line: Line) -> None:
+        """Take up a line that is already written."""
+        self.lines[line.id] = line
+        self._seen[line.id] = _saved(line, store.SAVED_LINE)
+
     async def save(self, tx: Tx) -> None:
         """Write what changed, and bring the order's status and total in step with its lines."""
         lines = [line for line in self.lines.values() if _saved(line, store.SAVED_LINE) != self._seen[line.id]]
@@ -184,11 +195,12 @@ def _saved(thing: Line | Po, columns: Sequence[tuple[str, str]]) -> tuple[Any, .
     return tuple(getattr(thing, name) for name, _ in columns)
 
 
-_UNPAID = (LineStatus.CANCELLED, LineStatus.EXPIRED, LineStatus.UNSUPPLIED)
+_UNPAID = (LineStatus.RETURNED, LineStatus.CANCELLED, LineStatus.EXPIRED, LineStatus.UNSUPPLIED)
 
 
 def total_of(lines: Iterable[Line]) -> Decimal:
-    """What the order costs: the lines that are not cancelled, expired or unsupplied."""
+    """What the order costs: the lines that are not cancelled, returned whole, expired or
+    unsupplied."""
     return sum((line.unit_price * line.quantity for line in lines if line.status not in _UNPAID), Decimal(0))
 
 

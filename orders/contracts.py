@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from decimal import Decimal
 
 from connectors.contracts import OrderUpdate
 from hub.kernel.events import Event
@@ -52,6 +53,31 @@ class OrderCancelled(Event):
     order_id: uuid.UUID
     mall_id: int
     line_ids: list[uuid.UUID]
+
+
+class LineReduced(Event):
+    """The mall cancelled some units of a line before its vendor was asked for it; `quantity` are still wanted."""
+
+    order_id: uuid.UUID
+    mall_id: int
+    line_id: uuid.UUID
+    quantity: int
+    cancelled: int  # units, all in all
+
+
+class AfterSaleChanged(Event):
+    """A case of after-sales was opened, moved on or ended. `refund`: what the buyer gets back, once it is refunded."""
+
+    case_id: uuid.UUID
+    order_id: uuid.UUID
+    mall_id: int
+    vendor_id: int
+    line_id: uuid.UUID
+    kind: str  # refusal, return, refund
+    status: str  # lifecycle.AfterSaleStatus
+    quantity: int
+    refund: Decimal | None = None
+    currency: str
 
 
 class LineFacts(Frozen):
@@ -121,6 +147,6 @@ class OrderStanding(Frozen):
 
 
 __all__ = [
-    "LineDelivery", "LineFacts", "LineUnsupplied", "OrderCancelled", "OrderPlaced", "OrderStanding", "OrderUpdate",
-    "PoRef", "PoStanding", "VendorAccepted", "VendorRefused",
+    "AfterSaleChanged", "LineDelivery", "LineFacts", "LineReduced", "LineUnsupplied", "OrderCancelled", "OrderPlaced",
+    "OrderStanding", "OrderUpdate", "PoRef", "PoStanding", "VendorAccepted", "VendorRefused",
 ]  # fmt: skip

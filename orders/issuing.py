@@ -5,8 +5,6 @@ inside the outbox's transaction and call no vendor."""
 
 from __future__ import annotations
 
-import base64
-import os
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -14,36 +12,35 @@ from datetime import datetime
 
 from catalog import api as catalog
 from catalog.contracts import Offer, ReserveLine
-from connectors import api as connectors
-from connectors.contracts import Capability
 from hub.kernel import tasks
 from hub.kernel.db import Tx
 from hub.kernel.errors import Conflict
 from hub.kernel.failpoints import failpoint
 from hub.kernel.types import uuid7
-from orders import routing, store
+from orders import moves, routing, store, weighing
 from orders.book import Book, Line, Order, Po, open_book
 from orders.contracts import LineUnsupplied, OrderPlaced, VendorRefused
 from orders.lifecycle import LineStatus, PoStatus
+from orders.numbers import po_number
 from orders.routing import Choice, Miss, Why, Wish
+from orders.vendors import can_place
 
 _ROUNDS = 5  # tries to reserve elsewhere while other orders take the same stock
 
 
-def po_number() -> str:
-    """A new purchase order number: unguessable, and short enough for a vendor's reference field (22 characters)."""
-    return "PO" + base64.b32encode(os.urandom(13)).decode()[:20]
-
-
 def draft(order: Order, lines: Iterable[Line], sequence: int, at: datetime) -> list[Po]:
-    """One new purchase order for each connection that serves `lines`; the lines are put on them."""
-    made: dict[int, Po] = {}
+    """One new purchase order for each connection that serves `lines`, and one for each appointment, since it moves and
+    is cancelled by itself; the lines are put on them. What a vendor holds for a line is bought under the key that it
+    is held under."""
+    made: dict[tuple[int, str | None, str | None], Po] = {}
     for line in lines:
-        po = made.get(line.connection_id)
+        key = line.vendor_key if sequence == 1 else None
+        of = (line.connection_id, key, line.slot_ref)
+        po = made.get(of)
         if po is None:
-            po = made[line.connection_id] = Po(
+            po = made[of] = Po(
                 id=uuid7(),
-                number=po_number(),
+                number=key or po_number(),
                 order_id=order.id,
                 mall_id=order.mall_id,
                 vendor_id=line.vendor_id,
@@ -84,12 +81,6 @@ async def send(tx: Tx, book: Book) -> None:
     tx.emit(OrderPlaced(order_id=book.order.id, mall_id=book.order.mall_id))
 
 
-async def can_place(tx: Tx, connection_id: int) -> bool:
-    """Whether this vendor's system takes orders from us; otherwise the vendor answers in the portal."""
-    connection = await connectors.get_connection(tx, connection_id)
-    return Capability.PLACES_ORDERS in connection.capabilities
-
-
 async def submit_to_vendors(tx: Tx, event: OrderPlaced) -> None:
     """Handler of OrderPlaced: one due attempt for each purchase order, or the vendor's portal."""
     book = await open_book(tx, event.order_id)
@@ -121,6 +112,7 @@ async def on_refused(tx: Tx, event: VendorRefused) -> None:
     lines = [] if refused is None else [line for line in book.on(refused) if line.status is LineStatus.REROUTING]
     if not lines:
         return  # cancelled meanwhile
+    lines = [line for line in lines if line.slot_id is None or not await moves.take_over(tx, book, line)]
     staying = [line for line in lines if line.hold_id is not None]
     leaving = [line for line in lines if line.hold_id is None]
     moved = await _move_to_next_offers(tx, book, leaving) if leaving else []
@@ -142,11 +134,20 @@ async def _move_to_next_offers(tx: Tx, book: Book, lines: Sequence[Line]) -> lis
     free = {line.line_no: line for line in lines if line.asked_listing_id is None and line.slot_id is None}
     if not free:
         return []
-    tried = {
-        row["line_id"]: frozenset(row["vendors"])
-        for row in await store.tried_vendors(tx, [v.id for v in free.values()])
-    }
-    wishes = [
+    wishes = await wishes_elsewhere(tx, list(free.values()))
+    wishes, offers = await offers_of(tx, book.order.mall_id, wishes)
+    choices, _misses = await reserve_best(tx, book.order.mall_id, wishes, offers)
+    for choice, hold_id in choices:
+        line = free[choice.wish.line_no]
+        point_at(line, choice.offer, hold_id)
+        await store.note_routing(tx, line.id, weighing.explained(choice, tx.now, "the vendor before refused"))
+    return [free[choice.wish.line_no] for choice, _hold in choices]
+
+
+async def wishes_elsewhere(tx: Tx, lines: Sequence[Line]) -> list[Wish]:
+    """What these lines want from vendors that were not asked for them yet."""
+    tried = {row["line_id"]: frozenset(row["vendors"]) for row in await store.tried_vendors(tx, [v.id for v in lines])}
+    return [
         Wish(
             line_no=line.line_no,
             product_id=line.product_id,
@@ -156,13 +157,8 @@ async def _move_to_next_offers(tx: Tx, book: Book, lines: Sequence[Line]) -> lis
             currency=line.currency,
             tried=tried.get(line.id, frozenset({line.vendor_id})),
         )
-        for line in free.values()
+        for line in lines
     ]
-    wishes, offers = await offers_of(tx, book.order.mall_id, wishes)
-    choices, _misses = await reserve_best(tx, wishes, offers)
-    for choice, hold_id in choices:
-        point_at(free[choice.wish.line_no], choice.offer, hold_id)
-    return [free[choice.wish.line_no] for choice, _hold in choices]
 
 
 async def offers_of(tx: Tx, mall_id: int, wishes: Sequence[Wish]) -> tuple[list[Wish], list[Offer]]:
@@ -179,14 +175,16 @@ async def offers_of(tx: Tx, mall_id: int, wishes: Sequence[Wish]) -> tuple[list[
 
 
 async def reserve_best(
-    tx: Tx, wishes: Sequence[Wish], offers: Sequence[Offer], *, all_or_none: bool = False
+    tx: Tx, mall_id: int, wishes: Sequence[Wish], offers: Sequence[Offer], *, all_or_none: bool = False
 ) -> tuple[list[tuple[Choice, uuid.UUID]], list[Miss]]:
-    """Choose and hold an offer for each wish. An offer that another order emptied meanwhile is passed over for
-    the next one. With `all_or_none` nothing is held once any wish is missed."""
+    """Choose and hold an offer for each wish, by the mall's policy. An offer that another order emptied
+    meanwhile is passed over for the next one. With `all_or_none` nothing is held once any wish is missed."""
+    policy = await weighing.policy_of(tx, mall_id)
+    standings = await weighing.standings(tx) if policy is not None and policy.weighs_vendors else {}
     taken: dict[int, int] = {}
     misses: list[Miss] = []
     for _ in range(_ROUNDS):
-        planned = routing.plan(wishes, offers, taken)
+        planned = routing.plan(wishes, offers, taken, policy, standings)
         misses = planned.misses
         if not planned.choices or (misses and all_or_none):
             return [], misses

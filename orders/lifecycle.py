@@ -38,6 +38,8 @@ class LineStatus(StrEnum):
     CANCELLING = "cancelling"  # the mall cancelled; the vendor has not confirmed
     SHIPPED = "shipped"
     DELIVERED = "delivered"
+    REVEALED = "revealed"  # the mall has seen its codes; whether it may still be cancelled is the vendor's rule
+    RETURNED = "returned"  # refused at the door, and all of it is back
     CANCELLED = "cancelled"
     EXPIRED = "expired"
     UNSUPPLIED = "unsupplied"
@@ -57,6 +59,19 @@ class PoStatus(StrEnum):
     REFUSED = "refused"
     WITHDRAWN = "withdrawn"  # the vendor accepted and cancelled later
     CANCELLED = "cancelled"
+
+
+class AfterSaleStatus(StrEnum):
+    """One case of after-sales: some units of one line, refused at the door, sent back, or paid back."""
+
+    REQUESTED = "requested"
+    APPROVED = "approved"
+    RETURNING = "returning"  # the goods are on their way back
+    RECEIVED = "received"  # the vendor has them
+    REFUNDED = "refunded"
+    REPLACED = "replaced"  # a new order makes up for it
+    DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True)
@@ -80,7 +95,7 @@ _FOLLOWS_LINES = {
 
 ORDER = Life(
     initial=OrderStatus.RESERVED,
-    terminal=frozenset({OrderStatus.COMPLETED, OrderStatus.CANCELLED, OrderStatus.EXPIRED, OrderStatus.UNSUPPLIED}),
+    terminal=frozenset({OrderStatus.CANCELLED, OrderStatus.EXPIRED, OrderStatus.UNSUPPLIED}),
     table={
         OrderStatus.RESERVED: {
             "confirm": OrderStatus.PLACED,
@@ -91,7 +106,7 @@ ORDER = Life(
         OrderStatus.ACCEPTED: _FOLLOWS_LINES,
         OrderStatus.SHIPPED: _FOLLOWS_LINES,
         OrderStatus.CANCELLING: _FOLLOWS_LINES,
-        OrderStatus.COMPLETED: {},
+        OrderStatus.COMPLETED: _FOLLOWS_LINES,  # codes that were revealed may still be cancelled
         OrderStatus.CANCELLED: {},
         OrderStatus.EXPIRED: {},
         OrderStatus.UNSUPPLIED: {},
@@ -100,7 +115,9 @@ ORDER = Life(
 
 LINE = Life(
     initial=LineStatus.RESERVED,
-    terminal=frozenset({LineStatus.DELIVERED, LineStatus.CANCELLED, LineStatus.EXPIRED, LineStatus.UNSUPPLIED}),
+    terminal=frozenset(
+        {LineStatus.DELIVERED, LineStatus.RETURNED, LineStatus.CANCELLED, LineStatus.EXPIRED, LineStatus.UNSUPPLIED}
+    ),
     table={
         LineStatus.RESERVED: {
             "confirm": LineStatus.PLACED,
@@ -118,6 +135,7 @@ LINE = Life(
             "ask_cancel": LineStatus.CANCELLING,
             "ship": LineStatus.SHIPPED,
             "deliver": LineStatus.DELIVERED,
+            "reveal": LineStatus.REVEALED,
         },
         LineStatus.REROUTING: {
             "route": LineStatus.PLACED,
@@ -130,8 +148,16 @@ LINE = Life(
             "accept": LineStatus.ACCEPTED,
             "ship": LineStatus.SHIPPED,
             "deliver": LineStatus.DELIVERED,
+            "reveal": LineStatus.REVEALED,
         },
-        LineStatus.SHIPPED: {"deliver": LineStatus.DELIVERED},
+        LineStatus.SHIPPED: {"deliver": LineStatus.DELIVERED, "come_back": LineStatus.RETURNED},
+        LineStatus.RETURNED: {},
+        LineStatus.REVEALED: {
+            "ship": LineStatus.REVEALED,  # a pool's own word for codes that were shown
+            "deliver": LineStatus.REVEALED,
+            "refuse": LineStatus.REROUTING,
+            "ask_cancel": LineStatus.CANCELLING,
+        },
         LineStatus.DELIVERED: {},
         LineStatus.CANCELLED: {},
         LineStatus.EXPIRED: {},
@@ -199,10 +225,39 @@ PURCHASE_ORDER = Life(
     },
 )
 
+AFTER_SALE = Life(
+    initial=AfterSaleStatus.REQUESTED,
+    terminal=frozenset(
+        {AfterSaleStatus.REFUNDED, AfterSaleStatus.REPLACED, AfterSaleStatus.DECLINED, AfterSaleStatus.WITHDRAWN}
+    ),
+    table={
+        AfterSaleStatus.REQUESTED: {
+            "approve": AfterSaleStatus.APPROVED,
+            "decline": AfterSaleStatus.DECLINED,
+            "withdraw": AfterSaleStatus.WITHDRAWN,
+            "send": AfterSaleStatus.RETURNING,  # refused at the door: the carrier takes it back unasked
+        },
+        AfterSaleStatus.APPROVED: {
+            "send": AfterSaleStatus.RETURNING,
+            "receive": AfterSaleStatus.RECEIVED,
+            "withdraw": AfterSaleStatus.WITHDRAWN,
+            "refund": AfterSaleStatus.REFUNDED,  # the buyer keeps the goods
+            "replace": AfterSaleStatus.REPLACED,
+        },
+        AfterSaleStatus.RETURNING: {"receive": AfterSaleStatus.RECEIVED, "decline": AfterSaleStatus.DECLINED},
+        AfterSaleStatus.RECEIVED: {"refund": AfterSaleStatus.REFUNDED, "replace": AfterSaleStatus.REPLACED},
+        AfterSaleStatus.REFUNDED: {},
+        AfterSaleStatus.REPLACED: {},
+        AfterSaleStatus.DECLINED: {},
+        AfterSaleStatus.WITHDRAWN: {},
+    },
+)
+
 TRANSITIONS: dict[type[StrEnum], Life[Any]] = {
     OrderStatus: ORDER,
     LineStatus: LINE,
     PoStatus: PURCHASE_ORDER,
+    AfterSaleStatus: AFTER_SALE,
 }
 
 
@@ -232,15 +287,20 @@ def terminal(current: StrEnum) -> bool:
     return current in TRANSITIONS[type(current)].terminal
 
 
-_DONE_BY_VENDOR = {LineStatus.DELIVERED}
-_LEFT = {LineStatus.SHIPPED, LineStatus.DELIVERED}
+_DONE_BY_VENDOR = {LineStatus.DELIVERED, LineStatus.REVEALED}
+_LEFT = {LineStatus.SHIPPED, *_DONE_BY_VENDOR}
 _TAKEN = {LineStatus.ACCEPTED, *_LEFT}
+
+
+def finished(line: LineStatus) -> bool:
+    """Whether nobody needs to do anything about this line any more."""
+    return terminal(line) or line in _DONE_BY_VENDOR
 
 
 def order_event(lines: Collection[LineStatus]) -> str:
     """The event that brings a placed order in step with its lines. Cancelled lines do not count while another
     line lives; an order whose wanted lines all failed for want of supply is unsupplied."""
-    if all(terminal(line) for line in lines):
+    if all(finished(line) for line in lines):
         if any(line in _DONE_BY_VENDOR for line in lines):
             return "complete"
         return "give_up" if LineStatus.UNSUPPLIED in lines else "cancel"
@@ -251,6 +311,20 @@ def order_event(lines: Collection[LineStatus]) -> str:
     if all(line in _LEFT for line in wanted):
         return "ship"
     return "accept" if all(line in _TAKEN for line in wanted) else "reroute"
+
+
+def drawing(kind: type[StrEnum]) -> str:
+    """The table as a Mermaid state diagram: what docs/ordering.md shows."""
+    life = TRANSITIONS[kind]
+    drawn = ["stateDiagram-v2", f"    [*] --> {life.initial.value}"]
+    for state in kind:
+        ways: dict[str, list[str]] = {}
+        for event, following in life.table[state].items():
+            ways.setdefault(following.value, []).append(event)
+        drawn += [f"    {state.value} --> {end}: {', '.join(events)}" for end, events in ways.items()]
+        if state in life.terminal:
+            drawn.append(f"    {state.value} --> [*]")
+    return "\n".join(drawn)
 
 
 def validate(kind: type[StrEnum], life: Life[S]) -> None:
@@ -275,3 +349,4 @@ def validate(kind: type[StrEnum], life: Life[S]) -> None:
 validate(OrderStatus, ORDER)
 validate(LineStatus, LINE)
 validate(PoStatus, PURCHASE_ORDER)
+validate(AfterSaleStatus, AFTER_SALE)

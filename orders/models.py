@@ -97,12 +97,27 @@ class OrderIn(Input):
     lines: Annotated[list[LineIn], Field(min_length=1, max_length=200)]
 
 
-class CancelIn(Input):
-    """Which lines to cancel; none given: all of them."""
+LineNo = Annotated[int, Field(ge=1, le=200, strict=True)]
 
-    lines: (
-        Annotated[list[Annotated[int, Field(ge=1, le=200, strict=True)]], Field(min_length=1, max_length=200)] | None
-    ) = None
+
+class KeepIn(Input):
+    """How many units of a line stay; what is beyond them is cancelled. Saying it again changes nothing."""
+
+    line_no: LineNo
+    keep: Annotated[int, Field(ge=0, le=100_000, strict=True)]
+
+
+class CancelIn(Input):
+    """Which lines to cancel, or how many units of a line to keep; none given: all of them."""
+
+    lines: Annotated[list[LineNo | KeepIn], Field(min_length=1, max_length=200)] | None = None
+
+    @model_validator(mode="after")
+    def _each_line_once(self) -> CancelIn:
+        numbers = [line.line_no if isinstance(line, KeepIn) else line for line in self.lines or ()]
+        if any(isinstance(line, KeepIn) for line in self.lines or ()) and len(set(numbers)) < len(numbers):
+            raise ValueError("name each line once")
+        return self
 
 
 class RejectIn(Input):
@@ -112,10 +127,19 @@ class RejectIn(Input):
     out_of_stock: bool = False
 
 
+class AcceptLineIn(Input):
+    """What the vendor takes of one line, where it differs from what was asked: fewer units (0: none), another price."""
+
+    line_no: Annotated[int, Field(ge=1, le=32_767, strict=True)]
+    qty: Annotated[int, Field(ge=0, le=100_000, strict=True)]
+    unit_price: Price | None = None
+
+
 class AcceptIn(Input):
-    """A vendor's own number for the order, if it has one."""
+    """A vendor's own number for the order, if it has one, and lines that it takes otherwise than asked."""
 
     vendor_order_no: Annotated[SafeText, StringConstraints(min_length=1, max_length=100)] | None = None
+    lines: Annotated[list[AcceptLineIn], Field(max_length=200)] = Field(default_factory=list)
 
 
 class PageQuery(Input):
@@ -132,7 +156,8 @@ class SlotView(View):
 
 
 class LineView(View):
-    """One order line. `agreed_price` is the unit price when the order was made, `unit_price` the one now."""
+    """One order line. `qty` are still wanted, `cancelled_qty` of what was ordered are not. `agreed_price` is the
+    unit price when the order was made, `unit_price` the one now."""
 
     line_no: int
     status: str
@@ -143,6 +168,8 @@ class LineView(View):
     mode: str
     vendor: str
     qty: int
+    cancelled_qty: int = 0
+    split_from: int | None = None  # the line whose vendor took fewer units
     unit_price: Money
     agreed_price: Money
     slot: SlotView | None = None
@@ -162,6 +189,7 @@ class PoView(View):
     accepted_at: datetime | None = None
     reason: str | None = None
     needs_attention: bool = False
+    moves_line: int | None = None  # it books another time for this line
 
 
 class ShipToView(View):
@@ -260,6 +288,7 @@ def view_of(order: Order, lines: Iterable[Line], pos: Iterable[Po], ship_to: Map
     """As `order_view`, for parts that are not a book yet."""
     lines = sorted(lines, key=lambda line: line.line_no)
     carried: dict[uuid.UUID | None, list[int]] = {}
+    numbers = {line.id: line.line_no for line in lines} | {None: None}
     for line in lines:
         carried.setdefault(line.po_id, []).append(line.line_no)
     return OrderView(
@@ -275,7 +304,7 @@ def view_of(order: Order, lines: Iterable[Line], pos: Iterable[Po], ship_to: Map
         reason=order.reason,
         total=Money(amount=order.total, currency=order.currency),
         ship_to=masked(ship_to),
-        lines=[_line_view(line) for line in lines],
+        lines=[_line_view(line, numbers.get(line.split_from)) for line in lines],
         purchase_orders=[
             PoView(
                 id=public_id("po", po.id),
@@ -288,13 +317,14 @@ def view_of(order: Order, lines: Iterable[Line], pos: Iterable[Po], ship_to: Map
                 accepted_at=po.accepted_at,
                 reason=po.reason,
                 needs_attention=po.attention is not None,
+                moves_line=numbers.get(po.moving_line_id),
             )
             for po in pos
         ],
     )
 
 
-def _line_view(line: Line) -> LineView:
+def _line_view(line: Line, split_from: int | None) -> LineView:
     slot = None
     if line.slot_id is not None and line.slot_start is not None and line.slot_end is not None:
         slot = SlotView(id=public_id("slt", line.slot_id), start=line.slot_start, end=line.slot_end)
@@ -308,6 +338,8 @@ def _line_view(line: Line) -> LineView:
         mode=line.mode,
         vendor=line.vendor_name,
         qty=line.quantity,
+        cancelled_qty=line.cancelled_quantity,
+        split_from=split_from,
         unit_price=Money(amount=line.unit_price, currency=line.currency),
         agreed_price=Money(amount=line.agreed_price, currency=line.currency),
         slot=slot,

@@ -154,7 +154,7 @@ def _job(row: asyncpg.Record, letter: Sequence[asyncpg.Record] = ()) -> Job:
     )  # fmt: skip
 
 
-def _letter(number: str, rows: Sequence[asyncpg.Record]) -> PurchaseOrder:
+def letter_of(number: str, rows: Sequence[asyncpg.Record]) -> PurchaseOrder:
     """The purchase order as the vendor is told it; the same at every attempt."""
     order = rows[0]
     ship_to: dict[str, Any] = secrets.decrypt_json(order["ship_to"], f"order:{order['order_id']}")
@@ -183,7 +183,7 @@ def _letter(number: str, rows: Sequence[asyncpg.Record]) -> PurchaseOrder:
 async def call(connector: object, job: Job) -> Outcome:
     """Call the vendor. Whatever goes wrong comes back as `Lost`: only an answer proves anything."""
     try:
-        po = _letter(job.number, job.letter)
+        po = letter_of(job.number, job.letter)
         if not isinstance(connector, PlacesOrders):
             raise Misconfigured("this connection's connector can no longer place orders", code="no_capability")
         async with asyncio.timeout(CALL_LIMIT_S):
@@ -248,7 +248,7 @@ async def _apply(tx: Tx, book: Book, po: Po, job: Job, outcome: Outcome) -> tupl
         po.move("absent")
         return "place", 0.0
     if receipt.status is ReceiptStatus.ACCEPTED:
-        await outcomes.accept(tx, book, po, receipt.vendor_order_no, receipt.accepted_at)
+        await outcomes.accept(tx, book, po, receipt.vendor_order_no, receipt.accepted_at, receipt.lines)
         return ("cancel", 0.0) if po.status is PoStatus.CANCELLING else None
     if receipt.status is ReceiptStatus.REFUSED:
         await outcomes.refuse(

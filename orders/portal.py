@@ -9,14 +9,15 @@ from collections.abc import AsyncIterator, Sequence
 
 import asyncpg
 
-from hub.kernel import audit, secrets
+from connectors.contracts import ReceiptLine
+from hub.kernel import audit, secrets, tasks
 from hub.kernel.db import Tx
-from hub.kernel.errors import Conflict, NotFound
+from hub.kernel.errors import Conflict, Fault, NotFound, Rejected
 from hub.kernel.types import Money, public_id
 from orders import outcomes, store
 from orders.book import Book, Po, open_book
 from orders.lifecycle import PoStatus, WrongState
-from orders.models import PoAnswer, ShipToView, VendorLineView, VendorOrderView
+from orders.models import AcceptLineIn, PoAnswer, ShipToView, VendorLineView, VendorOrderView
 
 # A cancelled or refused purchase order no longer needs the buyer's address.
 _NO_ADDRESS = frozenset({PoStatus.REFUSED, PoStatus.WITHDRAWN, PoStatus.CANCELLED})
@@ -69,14 +70,36 @@ def _view(row: asyncpg.Record, lines: Sequence[asyncpg.Record]) -> VendorOrderVi
     )
 
 
-async def accept(tx: Tx, vendor_id: int, po_id: uuid.UUID, vendor_order_no: str | None) -> PoAnswer:
-    """The vendor takes the purchase order. Accepting again changes nothing; WrongState when it is too late, or
-    still on its way to the vendor's own system."""
+async def accept(
+    tx: Tx, vendor_id: int, po_id: uuid.UUID, vendor_order_no: str | None, lines: Sequence[AcceptLineIn] = ()
+) -> PoAnswer:
+    """The vendor takes the purchase order, some `lines` of it otherwise than asked. Accepting again changes
+    nothing; WrongState when it is too late, or still on its way to the vendor's own system."""
     async with _own(tx, vendor_id, po_id) as (book, po):
         if po.status not in _TAKEN:
             await _decides(tx, po, "accept")
-            await outcomes.accept(tx, book, po, vendor_order_no, tx.now)
+            terms = _terms(book, po, lines)
+            await outcomes.accept(tx, book, po, vendor_order_no, tx.now, terms)
+            if po.status is PoStatus.CANCELLING:  # its system has the order, at a price that the mall does not pay
+                await store.add_attempts(tx, [po.id], "cancel", tx.now)
+                tx.wake(tasks.PLACE)
     return _answer(po)
+
+
+def _terms(book: Book, po: Po, lines: Sequence[AcceptLineIn]) -> list[ReceiptLine]:
+    carried = {line.line_no: line for line in book.on(po)}
+    terms: list[ReceiptLine] = []
+    for n, given in enumerate(lines):
+        line = carried.get(given.line_no)
+        at = f"/lines/{n}"
+        if line is None or any(term.line_no == given.line_no for term in terms):
+            raise Rejected("name each line of this purchase order at most once", code="invalid",
+                           faults=(Fault(f"{at}/line_no", "not on this purchase order, or named twice"),))  # fmt: skip
+        if given.qty > line.quantity:
+            raise Rejected(f"line {given.line_no} was asked for {line.quantity} units", code="invalid",
+                           faults=(Fault(f"{at}/qty", f"at most {line.quantity}"),))  # fmt: skip
+        terms.append(ReceiptLine(line_no=given.line_no, quantity=given.qty, unit_price=given.unit_price))
+    return terms
 
 
 async def reject(tx: Tx, vendor_id: int, po_id: uuid.UUID, reason: str, out_of_stock: bool) -> PoAnswer:

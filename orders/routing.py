@@ -1,17 +1,19 @@
 """Which vendor's offer serves which line. Pure and deterministic: offers and wishes in, choices and misses out,
 whatever the order in which the offers come. An offer serves when its stock is fresh and covers the quantity,
-the mall's parity policy does not hold it, and its price is within the line's `max_price`; the cheapest comes
-first, then the better stocked, then the lower vendor number. Parity findings never change the ranking."""
+the mall's parity policy does not hold it, and its price is within the line's `max_price`. Without a policy of the
+mall the cheapest comes first, then the better stocked, then the lower vendor number; with one, offers are scored by its
+weights (orders.policy) and the lowest score comes first. Parity findings never change the ranking."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
 from catalog.contracts import Offer
 from hub.kernel.types import Level
+from orders.policy import Policy, Score, Standing, scored
 
 
 class Why(StrEnum):
@@ -41,11 +43,14 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The offer that serves a wish and, best first, those that could do so instead."""
+    """The offer that serves a wish and, best first, those that could do so instead; under a policy with the scores of
+    all of them. `passed_over` are the others, and why."""
 
     wish: Wish
     offer: Offer
     alternatives: tuple[Offer, ...]
+    scores: Mapping[int, Score] = field(default_factory=dict)
+    passed_over: tuple[tuple[Offer, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ class Plan:
 
 
 def rank(wish: Wish, offers: Iterable[Offer], taken: Mapping[int, int] | None = None) -> list[Offer] | Miss:
-    """The offers that serve `wish`, best first, or why there is none. `taken` says how many units of a listing
+    """The offers that serve `wish`, the cheapest first, or why there is none. `taken` says how many units of a listing
     other lines of the same order already use."""
     taken = taken or {}
     left = [o for o in offers if _is_meant(wish, o)]
@@ -95,28 +100,70 @@ def rank(wish: Wish, offers: Iterable[Offer], taken: Mapping[int, int] | None = 
     return affordable or Miss(wish, Why.PRICE, offer=comparable[0])
 
 
-def plan(wishes: Sequence[Wish], offers: Sequence[Offer], taken: Mapping[int, int] | None = None) -> Plan:
-    """Choose for all lines of one order together, so that two lines never count on the same unit."""
+def plan(
+    wishes: Sequence[Wish],
+    offers: Sequence[Offer],
+    taken: Mapping[int, int] | None = None,
+    policy: Policy | None = None,
+    standings: Mapping[int, Standing] | None = None,
+) -> Plan:
+    """Choose for all lines of one order together, so that two lines never count on the same unit. `standings` are
+    vendors' records by vendor id, for a policy that weighs them."""
     used = dict(taken or {})
     by_product: dict[int, list[Offer]] = {}
     by_listing: dict[int, list[Offer]] = {}
     for offer in {o.listing_id: o for o in offers}.values():
         by_product.setdefault(offer.product_id, []).append(offer)
         by_listing[offer.listing_id] = [offer]
+
+    def meant(wish: Wish) -> list[Offer]:
+        if wish.listing_id is not None:
+            return by_listing.get(wish.listing_id, [])
+        return by_product.get(wish.product_id or 0, [])
+
+    serves = _lines_served(wishes, meant, used) if policy is not None and policy.parcels else {}
     made = Plan()
     for wish in wishes:
-        if wish.listing_id is not None:
-            candidates = by_listing.get(wish.listing_id, [])
-        else:
-            candidates = by_product.get(wish.product_id or 0, [])
+        candidates = meant(wish)
         ranked = rank(wish, candidates, used)
         if isinstance(ranked, Miss):
             made.misses.append(ranked)
             continue
+        scores: Mapping[int, Score] = {}
+        if policy is not None:
+            scores = scored(policy, ranked, wish.quantity, standings or {}, serves, len(wishes))
+            ranked.sort(key=lambda offer: (scores[offer.listing_id].total, *_preference(offer)))
         best = ranked[0]
+        others = () if len(ranked) == len(candidates) else _passed_over(wish, candidates, ranked, used)
         used[best.listing_id] = used.get(best.listing_id, 0) + wish.quantity
-        made.choices.append(Choice(wish, best, tuple(ranked[1:])))
+        made.choices.append(Choice(wish, best, tuple(ranked[1:]), scores, others))
     return made
+
+
+def _lines_served(
+    wishes: Sequence[Wish], meant: Callable[[Wish], list[Offer]], used: Mapping[int, int]
+) -> dict[int, int]:
+    """How many lines of the order each connection could serve: it then sends them in one parcel."""
+    served: dict[int, int] = {}
+    for wish in wishes:
+        ranked = rank(wish, meant(wish), used)
+        if not isinstance(ranked, Miss):
+            for connection_id in {offer.connection_id for offer in ranked}:
+                served[connection_id] = served.get(connection_id, 0) + 1
+    return served
+
+
+def _passed_over(
+    wish: Wish, candidates: Sequence[Offer], ranked: Sequence[Offer], used: Mapping[int, int]
+) -> tuple[tuple[Offer, str], ...]:
+    """The offers that do not serve a wish, each with its reason."""
+    serving = {offer.listing_id for offer in ranked}
+    found = []
+    for offer in sorted(candidates, key=lambda o: o.listing_id):
+        if offer.listing_id not in serving:
+            alone = rank(wish, [offer], used)
+            found.append((offer, alone.why.value if isinstance(alone, Miss) else "other"))
+    return tuple(found)
 
 
 def _is_meant(wish: Wish, offer: Offer) -> bool:

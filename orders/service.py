@@ -11,16 +11,17 @@ from typing import Any
 
 from catalog import api as catalog
 from catalog.contracts import Offer, ReserveLine, SlotOffer
-from hub.kernel import metrics, secrets, tasks
+from hub.kernel import metrics, secrets
 from hub.kernel.db import Tx, uow
 from hub.kernel.errors import Conflict, Fault, Rejected, TooMany
 from hub.kernel.failpoints import failpoint
 from hub.kernel.settings import settings
 from hub.kernel.types import DeliveryMode, public_id, uuid7
-from orders import issuing, outcomes, review, store
+from orders import holding, issuing, quotas, review, store, weighing
 from orders.book import Book, Line, Order, Po, books_of, open_book, order_of, read_book, total_of
 from orders.contracts import OrderPlaced
-from orders.lifecycle import LineStatus, OrderStatus, PoStatus, WrongState, move, terminal
+from orders.holding import Kept
+from orders.lifecycle import LineStatus, OrderStatus, WrongState, move
 from orders.models import LineIn, OrderIn, OrderView, order_view, view_of
 from orders.routing import Miss, Why, Wish
 
@@ -28,27 +29,34 @@ DELIVERED_WITHIN = timedelta(hours=72)
 _EXACT_BELOW_CAP = 256  # from here on, a mall's reservations are counted one after the other, so the cap is exact
 
 
-async def create(tx: Tx, mall_id: int, asked: OrderIn) -> OrderView:
+async def create(tx: Tx, mall_id: int, asked: OrderIn, kept: Kept | None = None) -> OrderView:
     """Make an order: choose offers, hold the stock, and for mode `place` start the 72 hours and send it to the
-    vendors. Raises Conflict (out of stock, price moved, number used), Rejected (unknown product, missing address),
+    vendors. `kept` is what vendors already hold for it. Raises Outside when vendors must be asked to hold something
+    first, Conflict (out of stock, price moved, number used), Rejected (unknown product, missing address),
     TooMany (reservations)."""
     if asked.mode == "reserve":
         await _within_cap(tx, mall_id)
     order_id = uuid7()
     watch = await review.begin(tx, mall_id, asked)  # before any stock is held: its locks come first
-    lines = await _choose(tx, mall_id, asked)
+    lines, uncounted = await _choose(tx, mall_id, asked)
     failpoint("orders.stock_held")
     _check_address(asked, lines)
+    counted = await quotas.check(tx, mall_id, lines)
     verdict = await watch.judge(tx, order_id, lines) if watch is not None else review.CLEAR
     placing = asked.mode == "place"
     going = placing and verdict.held_until is None
+    ship_to = asked.ship_to.model_dump()
+    await holding.require(
+        tx, mall_id, asked.mall_order_no, lines, uncounted, ship_to, placing=placing, held_until=verdict.held_until,
+        kept=kept,
+    )  # fmt: skip
     order = Order(
         id=order_id,
         mall_id=mall_id,
         mall_order_no=asked.mall_order_no,
         status=OrderStatus.PLACED if placing else OrderStatus.RESERVED,
         mode=asked.mode,
-        ship_to=secrets.encrypt_json(asked.ship_to.model_dump(), f"order:{order_id}"),
+        ship_to=secrets.encrypt_json(ship_to, f"order:{order_id}"),
         currency=lines[0].currency,
         total=total_of(lines),
         created_at=tx.now,
@@ -69,11 +77,13 @@ async def create(tx: Tx, mall_id: int, asked: OrderIn) -> OrderView:
             faults=(Fault("/mall_order_no", "already used"),),
         )
     await review.note(tx, mall_id, order_id, verdict)
+    await quotas.note(tx, counted)
+    await holding.bind(tx, order_id, lines)
     if going:
         tx.emit(OrderPlaced(order_id=order_id, mall_id=mall_id))
     failpoint("orders.order_written")
     tx.after_commit(lambda: metrics.ORDERS.labels(order.status.value).inc())
-    return view_of(order, lines, pos, asked.ship_to.model_dump())
+    return view_of(order, lines, pos, ship_to)
 
 
 async def _within_cap(tx: Tx, mall_id: int) -> None:
@@ -90,8 +100,9 @@ async def _within_cap(tx: Tx, mall_id: int) -> None:
         )
 
 
-async def _choose(tx: Tx, mall_id: int, asked: OrderIn) -> list[Line]:
-    """An offer and a hold for every line, or one error that names every line that has none."""
+async def _choose(tx: Tx, mall_id: int, asked: OrderIn) -> tuple[list[Line], list[uuid.UUID]]:
+    """An offer and a hold for every line, or one error that names every line that has none; and the lines whose vendor
+    counts nothing."""
     goods = [(no, line) for no, line in enumerate(asked.lines, 1) if line.slot_id is None]
     slots = [(no, line) for no, line in enumerate(asked.lines, 1) if line.slot_id is not None]
     wishes = [
@@ -106,21 +117,24 @@ async def _choose(tx: Tx, mall_id: int, asked: OrderIn) -> list[Line]:
         for no, line in goods
     ]
     made: list[Line] = []
+    uncounted: list[uuid.UUID] = []
     if slots:
         made += await _choose_slots(tx, mall_id, slots)
     if wishes:
         wishes, offers = await issuing.offers_of(tx, mall_id, wishes)
-        choices, misses = await issuing.reserve_best(tx, wishes, offers, all_or_none=True)
+        choices, misses = await issuing.reserve_best(tx, mall_id, wishes, offers, all_or_none=True)
         if misses:
             raise refusal(misses)
         by_no = dict(goods)
-        made += [
-            line_on(choice.wish.line_no, by_no[choice.wish.line_no], choice.offer, hold_id, asked.ship_to.city)
-            for choice, hold_id in choices
-        ]
+        for choice, hold_id in choices:
+            no = choice.wish.line_no
+            made.append(line_on(no, by_no[no], choice.offer, hold_id, asked.ship_to.city))
+            made[-1].routing = weighing.explained(choice, tx.now, "ordered")
+            if choice.offer.available is None:
+                uncounted.append(made[-1].id)
     if len({line.currency for line in made}) > 1:
         raise Rejected("the lines are priced in different currencies; send one order per currency", code="currencies")
-    return sorted(made, key=lambda line: line.line_no)
+    return sorted(made, key=lambda line: line.line_no), uncounted
 
 
 async def _choose_slots(tx: Tx, mall_id: int, asked: Sequence[tuple[int, LineIn]]) -> list[Line]:
@@ -133,7 +147,7 @@ async def _choose_slots(tx: Tx, mall_id: int, asked: Sequence[tuple[int, LineIn]
         slot = found.get(line.slot_id or 0)
         if slot is None:
             raise refusal([Miss(_slot_wish(no, line), Why.UNKNOWN)])
-        _check_slot(no, line, slot)
+        await _check_slot(tx, mall_id, no, line, slot)
         made.append(line_on(no, line, slot.offer, uuid7(), slot.offer.city, slot))
     holds = [
         ReserveLine(hold_id=line.hold_id, listing_id=line.listing_id, quantity=1, location=line.slot_ref)
@@ -144,22 +158,25 @@ async def _choose_slots(tx: Tx, mall_id: int, asked: Sequence[tuple[int, LineIn]
         await catalog.reserve(tx, holds)
     except Conflict as conflict:
         short = {str(s["hold_id"]) for s in conflict.facts.get("shortages", ())}
-        missed = [line for line in made if str(line.hold_id) in short] or made
-        by_no = dict(asked)
-        raise refusal(
-            [Miss(_slot_wish(line.line_no, by_no[line.line_no]), Why.OUT_OF_STOCK) for line in missed]
-        ) from None
+        gone = next((line for line in made if str(line.hold_id) in short), made[0])
+        raise await _taken(tx, mall_id, gone.line_no, found[gone.slot_id or 0]) from None
     return made
 
 
-def _check_slot(no: int, line: LineIn, slot: SlotOffer) -> None:
+async def _taken(tx: Tx, mall_id: int, no: int, slot: SlotOffer) -> Conflict:
+    return await holding.slot_taken(
+        tx, mall_id, no, slot.slot_id, slot.offer.product_id, slot.start, "somebody else has it"
+    )
+
+
+async def _check_slot(tx: Tx, mall_id: int, no: int, line: LineIn, slot: SlotOffer) -> None:
     wish = _slot_wish(no, line)
     if slot.offer.held_by_parity:
         raise refusal([Miss(wish, Why.HELD)])
     if slot.offer.blocked_by_parity is not None:
         raise refusal([Miss(wish, Why.BLOCKED, blocked=slot.offer.blocked_by_parity)])
     if not slot.free or not slot.offer.fresh:
-        raise refusal([Miss(wish, Why.OUT_OF_STOCK)])
+        raise await _taken(tx, mall_id, no, slot)
     if line.max_price is not None:
         if line.max_price.currency not in (None, slot.offer.currency):
             raise refusal([Miss(wish, Why.CURRENCY, offer=slot.offer)])
@@ -286,69 +303,6 @@ async def confirm(tx: Tx, mall_id: int, order_id: uuid.UUID) -> OrderView:
         return show(book)  # t0 has passed; `review.release` sends it to the vendors
     await issuing.send(tx, book)
     return show(book)
-
-
-async def cancel(tx: Tx, mall_id: int, order_id: uuid.UUID, line_nos: Sequence[int] | None = None) -> OrderView:
-    """Cancel lines (all unfinished ones when none is named) before they are shipped.
-
-    What no vendor was asked for is cancelled at once; what a vendor has or may have is `cancelling` until the vendor
-    said so. Cancelling again changes nothing. Raises Conflict when a line has shipped, or when only some lines of
-    a purchase order are named that its vendor already has."""
-    book = await open_book(tx, order_id, mall_id)
-    lines = list(book.lines.values()) if line_nos is None else book.by_number(line_nos)
-    lines = [line for line in lines if line.status not in _CANCELLED_ALREADY]
-    if line_nos is None and any(not terminal(line.status) for line in lines):
-        lines = [line for line in lines if not terminal(line.status)]
-    if gone := [line.line_no for line in lines if line.status in _TOO_LATE]:
-        raise Conflict(
-            f"line {gone[0]} can no longer be cancelled",
-            code="too_late_to_cancel",
-            facts={"lines": gone, "cancellable": [line.line_no for line in lines if line.line_no not in gone]},
-        )
-    asked_of_vendor = {line.id for line in lines if line.po_id and line.status is not LineStatus.REROUTING}
-    at_once = [line for line in lines if line.id not in asked_of_vendor]
-    for po in book.pos.values():
-        mine = [line for line in book.on(po) if line.id in asked_of_vendor]
-        if mine and await _cancel_on(tx, book, po, mine):
-            at_once += mine
-    await outcomes.cancel_lines(tx, book, at_once)
-    await book.save(tx)
-    return show(book)
-
-
-_CANCELLED_ALREADY = (LineStatus.CANCELLED, LineStatus.CANCELLING)
-_TOO_LATE = (LineStatus.SHIPPED, LineStatus.DELIVERED, LineStatus.EXPIRED, LineStatus.UNSUPPLIED)
-
-
-async def _cancel_on(tx: Tx, book: Book, po: Po, lines: list[Line]) -> bool:
-    """Cancel `lines` of one purchase order; True when that needs no word of its vendor."""
-    attempt = await store.open_attempt(tx, po.id)
-    whole = len(lines) == len(book.on(po))
-    if po.can("cancel") and po.status is not PoStatus.CANCELLING and (attempt is None or attempt["state"] == "due"):
-        await store.remove_po_lines(tx, po.id, [line.id for line in lines])
-        if whole:
-            po.move("cancel")
-            if attempt is not None:
-                await store.drop_attempt(tx, attempt["id"], "cancelled")
-        return True
-    if not whole:
-        together = [line.line_no for line in book.on(po)]
-        raise Conflict(
-            f"the vendor already has lines {together} as one purchase order; cancel all of them or none",
-            code="cancel_together",
-            facts={"lines": together},
-        )
-    po.move("ask_cancel")
-    for line in lines:
-        line.move("ask_cancel")
-    if attempt is None:
-        if not await issuing.can_place(tx, po.connection_id):
-            return False  # the vendor sees it in the portal and answers there
-        await store.add_attempts(tx, [po.id], "cancel", tx.now)
-    else:
-        await store.hasten_attempt(tx, attempt["id"])
-    tx.wake(tasks.PLACE)
-    return False
 
 
 async def expire_reservations(limit: int = 200) -> int:

@@ -38,8 +38,8 @@ async def list_vendor_orders(call: Call[None, PageQuery]) -> VendorOrderPage:
     tx=True,
 )
 async def accept_vendor_order(call: Call[AcceptIn | None, None]) -> PoAnswer:
-    number = call.body.vendor_order_no if call.body is not None else None
-    return await portal.accept(call.tx, call.vendor_id, _po(call), number)
+    said = call.body or AcceptIn()
+    return await portal.accept(call.tx, call.vendor_id, _po(call), said.vendor_order_no, said.lines)
 
 
 @routes.post(

@@ -8,9 +8,11 @@ from typing import Any
 
 from hub.kernel.errors import Fault, NotFound, Rejected
 from hub.kernel.types import parse_uuid_id, public_id
-from hub.kernel.web import Call, Routes
-from orders import service
-from orders.models import CancelIn, OrderIn, OrderPage, OrderView, PageQuery
+from hub.kernel.web import Answer, Call, Routes
+from orders import cancelling, codes, moving, service
+from orders.codes import OrderCodes, RevealedCodes
+from orders.models import CancelIn, KeepIn, OrderIn, OrderPage, OrderView, PageQuery
+from orders.moving import RescheduleIn
 
 routes = Routes("orders")
 
@@ -43,7 +45,7 @@ def cursor(prefix: str, text: str | None) -> uuid.UUID | None:
     idempotent=True,
 )
 async def create_order(call: Call[OrderIn, None]) -> OrderView:
-    return await service.create(call.tx, call.mall_id, call.body)
+    return await service.create(call.tx, call.mall_id, call.body, call.prepared)
 
 
 @routes.get("/orders", scope="mall", summary="Orders, from old to new", query=PageQuery, answer=OrderPage, tx=True)
@@ -71,8 +73,43 @@ async def confirm_order(call: Call[None, None]) -> OrderView:
     tx=True,
 )
 async def cancel_order(call: Call[CancelIn | None, None]) -> OrderView:
-    lines = call.body.lines if call.body is not None else None
-    return await service.cancel(call.tx, call.mall_id, _order(call), lines)
+    named = call.body.lines if call.body is not None else None
+    whole, keep = None, {}
+    if named is not None:
+        keep = {line.line_no: line.keep for line in named if isinstance(line, KeepIn)}
+        whole = [line for line in named if isinstance(line, int)]
+    return await cancelling.cancel(call.tx, call.mall_id, _order(call), whole, keep)
+
+
+@routes.post(
+    "/orders/{id}/reschedule",
+    scope="mall",
+    summary="Move an appointment: the new time is booked before the old one is let go",
+    body=RescheduleIn,
+    answer=OrderView,
+    tx=True,
+)
+async def reschedule_order(call: Call[RescheduleIn, None]) -> OrderView:
+    book = await moving.reschedule(call.tx, call.mall_id, _order(call), call.body, call.prepared)
+    return service.show(book)
+
+
+@routes.get(
+    "/orders/{id}/codes", scope="mall", summary="Code lines of an order; codes masked", answer=OrderCodes, tx=True
+)
+async def order_codes(call: Call[None, None]) -> OrderCodes:
+    return await codes.listed(call.tx, call.mall_id, _order(call))
+
+
+@routes.post(
+    "/orders/{id}/codes/reveal",
+    scope="mall",
+    summary="The codes of an order in plain, the same ones every time; each reveal is noted in the audit trail",
+    answer=RevealedCodes,
+)
+async def reveal_codes(call: Call[None, None]) -> Answer:
+    shown = await codes.reveal(call.principal, _order(call))
+    return Answer(shown, headers={"Cache-Control": "no-store"})
 
 
 def _order(call: Call[Any, Any]) -> uuid.UUID:

@@ -4,6 +4,7 @@ see them."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 import asyncpg
 
@@ -123,6 +124,31 @@ async def offer_rows(tx: Tx, product_ids: Sequence[int], listing_ids: Sequence[i
         product_ids,
         listing_ids,
     )
+
+
+async def lock_listing(tx: Tx, listing_id: int) -> bool:
+    """Lock one listing against being changed; False when there is none."""
+    return await tx.fetchval("SELECT 1 FROM catalog_listings WHERE id = $1 FOR SHARE", listing_id) is not None
+
+
+async def slot_ids_near(tx: Tx, product_id: int, at: datetime, limit: int) -> list[int]:
+    """Slots of a product that the shelf calls free, nearest in time first: as many before `at` as after it at most."""
+    halves = " UNION ALL ".join(
+        f"(SELECT t.id, t.start_at FROM catalog_listings l JOIN catalog_slots t ON t.listing_id = l.id "  # noqa: S608
+        "JOIN catalog_stock s ON s.listing_id = t.listing_id AND s.location = t.slot_ref "
+        f"WHERE l.product_id = $1 AND l.active AND t.start_at > $3 AND t.start_at {side} $2 AND NOT s.frozen "
+        "AND CASE WHEN s.on_hand IS NULL THEN s.level <> 'out' ELSE s.on_hand - s.reserved - s.buffer > 0 END "
+        f"ORDER BY t.start_at {way} LIMIT $4)"
+        for side, way in (("<", "DESC"), (">=", "ASC"))
+    )
+    rows = await tx.fetch(
+        f"SELECT id FROM ({halves}) n ORDER BY abs(extract(epoch FROM start_at - $2)), id LIMIT $4",  # noqa: S608
+        product_id,
+        at,
+        tx.now,
+        limit,
+    )
+    return [row["id"] for row in rows]
 
 
 async def slot_rows(tx: Tx, slot_ids: Sequence[int]) -> list[asyncpg.Record]:

@@ -43,8 +43,9 @@ SELECT listing_id, location, 'report', on_hand, 0, $7::timestamptz FROM given WH
 FIRST = f"""
 WITH {_GIVEN},
 made AS (
-  INSERT INTO catalog_stock (listing_id, location, on_hand, level, version, reported_at)
-  SELECT g.listing_id, g.location, g.on_hand, g.level, g.version, g.reported_at FROM given g
+  INSERT INTO catalog_stock (listing_id, location, on_hand, level, version, reported_at, buffer)
+  SELECT g.listing_id, g.location, g.on_hand, g.level, g.version, g.reported_at,
+    coalesce((SELECT b.units FROM catalog_buffers b WHERE b.listing_id = g.listing_id), 0) FROM given g
   WHERE NOT EXISTS (SELECT 1 FROM catalog_stock s WHERE s.listing_id = g.listing_id AND s.location = g.location)
   ORDER BY g.listing_id, g.location
   ON CONFLICT DO NOTHING RETURNING listing_id, location, on_hand),
@@ -147,6 +148,25 @@ SELECT (SELECT count(*) FROM closed)::int AS closed,
   (SELECT coalesce(array_agg(DISTINCT listing_id), '{{}}') FROM written WHERE can_sell AND NOT could_sell) AS flipped
 """  # noqa: S608 - constant text
 
+SHRINK = f"""
+WITH wish AS (SELECT * FROM unnest($1::uuid[], $2::int[]) AS w(id, units)),
+shrunk AS (
+  UPDATE catalog_holds h SET quantity = h.quantity - w.units FROM wish w
+  WHERE h.id = w.id AND h.state IN ('held', 'accepted') AND h.quantity > w.units
+  RETURNING h.id, h.listing_id, h.location, w.units),
+freed AS (SELECT listing_id, location, sum(units)::int AS quantity FROM shrunk GROUP BY 1, 2),
+written AS (
+  UPDATE catalog_stock s SET reserved = s.reserved - f.quantity FROM freed f
+  WHERE s.listing_id = f.listing_id AND s.location = f.location
+  RETURNING s.listing_id, {SELLABLE.format("s")} AS can_sell,
+    (NOT s.frozen AND s.on_hand - s.reserved - f.quantity - s.buffer > 0) AS could_sell),
+ledger AS (
+  INSERT INTO catalog_movements (listing_id, location, cause, on_hand_change, reserved_change, hold_id, at)
+  SELECT listing_id, location, 'release', 0, -units, id, $3 FROM shrunk)
+SELECT (SELECT coalesce(array_agg(id), '{{}}') FROM shrunk) AS shrunk,
+  (SELECT coalesce(array_agg(DISTINCT listing_id), '{{}}') FROM written WHERE can_sell AND NOT could_sell) AS flipped
+"""  # noqa: S608 - constant text
+
 ACCEPT = """
 UPDATE catalog_holds h SET state = 'accepted', accepted_at = $2 WHERE h.id = ANY($1::uuid[]) AND h.state = 'held'
 RETURNING h.id, (SELECT s.reported_at > $2 FROM catalog_stock s
@@ -164,6 +184,14 @@ ledger AS (
   INSERT INTO catalog_movements (listing_id, location, cause, on_hand_change, reserved_change, at)
   SELECT listing_id, location, 'refusal', -on_hand, 0, $3 FROM before WHERE on_hand > 0)
 SELECT count(*) FROM before
+"""
+
+SET_BUFFER = """
+WITH rule AS (
+  INSERT INTO catalog_buffers (listing_id, units) SELECT $1, $2 WHERE $2 > 0
+  ON CONFLICT (listing_id) DO UPDATE SET units = EXCLUDED.units),
+gone AS (DELETE FROM catalog_buffers WHERE listing_id = $1 AND $2 = 0)
+UPDATE catalog_stock SET buffer = $2 WHERE listing_id = $1 AND buffer <> $2
 """
 
 AVAILABLE = """

@@ -159,6 +159,14 @@ stock = Table(
     postgresql_with={"fillfactor": "80"},
 )
 
+buffers = Table(
+    "catalog_buffers",  # units of a listing that staff keep from sale, at each of its locations
+    metadata,
+    Column("listing_id", BigInteger, ForeignKey("catalog_listings.id"), primary_key=True),
+    Column("units", Integer, nullable=False),
+    CheckConstraint("units > 0", name="units"),
+)
+
 movements = Table(
     "catalog_movements",  # append-only: the counters of catalog_stock are its sums
     metadata,

@@ -10,24 +10,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from connectors.calling import OutOfStock, Refused
+from connectors.contracts import Held
 from connectors.fhir_clinic import appointments as words
 from connectors.fhir_clinic.booking import TRIES, BooksAppointments
 from connectors.fhir_clinic.resources import Resource, id_of
 from hub.kernel import clock
 from hub.kernel.errors import NotFound, Rejected, Retry
-from hub.kernel.types import Frozen
-
-
-class Held(Frozen):
-    """What became of a wish to hold a slot. A refusal is an answer: `reason` says why, `gone` that the place is
-    lost."""
-
-    held: bool
-    slot_ref: str
-    ref: str | None = None  # what is held at the clinic: Slot/… or Appointment/…
-    until: datetime | None = None  # None: until the clinic's own rule ends it
-    reason: str | None = None
-    gone: bool = False
 
 
 class HoldsSlots(BooksAppointments):

@@ -73,6 +73,10 @@ class Kit(SystemKit):
         assert isinstance(sandbox, FhirSandbox)
         return sandbox.living(key)
 
+    def held_slot(self, sandbox: Sandbox, slot_ref: str) -> bool:
+        assert isinstance(sandbox, FhirSandbox)
+        return bool(sandbox.slot(slot_ref.removeprefix("Slot/"))["status"] == "busy-tentative")
+
     def order_request(self, sandbox: Sandbox, key: str) -> Any:
         assert isinstance(sandbox, FhirSandbox)
         return next(r for r in sandbox.appointment_requests if any(i["value"] == key for i in r["identifier"]))

@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from connectors.calling import OutOfStock, Refused
-from connectors.contracts import PoLine, PurchaseOrder, Receipt, ReceiptStatus
+from connectors.contracts import Held, PoLine, PurchaseOrder, Receipt, ReceiptStatus
 from connectors.fhir_clinic import appointments as words
 from connectors.fhir_clinic.booking import No, refusal, same_time, unfit
-from connectors.fhir_clinic.holding import Held, HoldsSlots
+from connectors.fhir_clinic.holding import HoldsSlots
 from connectors.fhir_clinic.resources import Resource, id_of
 from connectors.fhir_clinic.rest import FHIR_JSON
 from hub.kernel.errors import Broken, Misconfigured, NotFound, Rejected, Retry

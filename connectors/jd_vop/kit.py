@@ -66,6 +66,10 @@ class Kit(SystemKit):
         assert isinstance(sandbox, VopSandbox)
         return sandbox.living(key)
 
+    def held_at_vendor(self, sandbox: Sandbox, key: str) -> int:
+        assert isinstance(sandbox, VopSandbox)
+        return sandbox.held(key)
+
     def order_request(self, sandbox: Sandbox, key: str) -> Any:
         assert isinstance(sandbox, VopSandbox)
         return sandbox.submitted[key]

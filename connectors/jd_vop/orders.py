@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.calling import OutOfStock, Refused
-from connectors.contracts import PurchaseOrder, Receipt, ReceiptStatus
+from connectors.contracts import Held, PurchaseOrder, Receipt, ReceiptStatus
 from connectors.jd_vop.areas import Area, KnowsAreas
 from connectors.jd_vop.following import FollowsOrders
 from connectors.jd_vop.goods import Price, PullsPools
@@ -39,6 +39,38 @@ class TakesOrders(FollowsOrders, KnowsAreas, PullsPools):
 
     async def place(self, po: PurchaseOrder, *, key: str) -> Receipt:
         """Hold, check, confirm. Raises Retry when the outcome is unknown: ask with `find`."""
+        held = await self._submit(po, key)
+        return await self._confirm(held) if isinstance(held, str) else held
+
+    async def hold_stock(self, po: PurchaseOrder, *, key: str) -> Held:
+        """Submit and check, and leave it unconfirmed: JD keeps the goods until `place` confirms them, `release_stock`
+        lets go, or JD's own time for that is over."""
+        jd_order = await self._number_of(key)
+        if jd_order is not None and (before := await self.order(jd_order)).living:
+            wanted, agreed = summed(po)
+            wrong = other_than(before.lines, wanted, agreed)
+            if wrong is None and not before.confirmed:
+                return Held(held=True, ref=jd_order)
+            return Held(held=False, reason=wrong or "the order is placed already")
+        held = await self._submit(po, key, only_hold=True)
+        if isinstance(held, str):
+            return Held(held=True, ref=held)
+        return Held(held=False, reason=held.reason, gone=held.out_of_stock, gone_skus=held.out_of_stock_skus)
+
+    async def release_stock(self, key: str) -> bool:
+        """Cancel the order with our number unless it was confirmed."""
+        jd_order = await self._number_of(key)
+        if jd_order is None:
+            return False
+        found = await self.order(jd_order)
+        if not found.living or found.confirmed:
+            return False
+        await self._withdraw(jd_order, "", "it is not wanted any more")
+        return True
+
+    async def _submit(self, po: PurchaseOrder, key: str, *, only_hold: bool = False) -> str | Receipt:
+        """JD's number of the order as it is now held and checked, or the receipt that ends the matter. An order that
+        JD has already is bought with that, unless it is `only_hold`."""
         wrong = unsendable(po, key)
         if wrong is not None:
             return _refused(wrong)
@@ -62,6 +94,8 @@ class TakesOrders(FollowsOrders, KnowsAreas, PullsPools):
         except (Refused, NotFound) as error:
             if error.code != DUPLICATE:
                 return _refused(str(error), raw=error.code)
+            if only_hold:
+                raise Retry("JD holds an order with our number since a moment ago", code="not_visible") from None
             return await self._again(key, wanted, agreed)
         result = said.result if isinstance(said.result, dict) else {}
         jd_order = digits(member(result, "jdOrderId"))
@@ -73,7 +107,7 @@ class TakesOrders(FollowsOrders, KnowsAreas, PullsPools):
         wrong = other_than(lines, wanted, agreed) or self._too_much_freight(member(result, "freight"))
         if wrong is not None:
             return await self._withdraw(jd_order, key, wrong)
-        return await self._confirm(jd_order)
+        return jd_order
 
     async def find(self, key: str) -> Receipt | None:
         """The receipt of the order with our number. One that is held and not confirmed is confirmed now: its answer was

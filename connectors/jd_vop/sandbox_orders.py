@@ -39,8 +39,16 @@ class KeepsOrders(Sandbox):
         """How many living orders there are with our number."""
         return sum(o["third"] == our_number and o["orderState"] == 1 and not o["parent"] for o in self.orders.values())
 
+    def held(self, our_number: str) -> int:
+        """How many of them wait to be confirmed."""
+        return sum(
+            o["third"] == our_number and o["orderState"] == 1 and not o["submitState"] for o in self.orders.values()
+        )
+
     def order_with(self, our_number: str) -> dict[str, Any]:
-        return next(o for o in self.orders.values() if o["third"] == our_number and not o["parent"])
+        """The living order with our number, else the last one that had it."""
+        found = [o for o in self.orders.values() if o["third"] == our_number and not o["parent"]]
+        return max(found, key=lambda order: (order["orderState"], order["id"]))
 
     def split(self, jd_order: int, *groups: Iterable[str]) -> list[int]:
         """JD splits an order into children with these SKUs each."""

@@ -9,6 +9,7 @@ from fulfillment.store.figures import (
     broken,
     count_72h,
     count_stockouts,
+    on_time_by_vendor,
     tracking_lag,
 )
 from fulfillment.store.shipping import (
@@ -48,9 +49,9 @@ from fulfillment.store.timing import (
 
 __all__ = [
     "DDL", "INVARIANTS", "add_events", "add_parcel_lines", "add_parcels", "adopt_parked", "as_hub", "broken",
-    "cancel_lines", "carriers", "clocks_of", "count_72h", "count_stockouts", "deliveries_of",
-    "emergency", "emergency_plans", "events_of",
-    "find_parcels", "line_clock", "lock_clocks", "note_vendor_status", "open_shipment", "parcel_lines", "parcels",
-    "parcels_of", "parked_lately", "parked_of", "progress_of", "save_parcels", "save_progress", "shipments",
-    "shipments_of", "start_clocks", "tracking_events", "tracking_lag", "undecided_orders",
+    "cancel_lines", "carriers", "clocks_of", "count_72h", "count_stockouts", "deliveries_of", "emergency",
+    "emergency_plans", "events_of", "find_parcels", "line_clock", "lock_clocks", "note_vendor_status",
+    "on_time_by_vendor", "open_shipment", "parcel_lines", "parcels", "parcels_of", "parked_lately", "parked_of",
+    "progress_of", "save_parcels", "save_progress", "shipments", "shipments_of", "start_clocks", "tracking_events",
+    "tracking_lag", "undecided_orders",
 ]  # fmt: skip

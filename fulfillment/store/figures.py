@@ -37,6 +37,17 @@ async def count_72h(
     return row
 
 
+async def on_time_by_vendor(tx: Tx, window: tuple[datetime, datetime], due_before: datetime) -> list[asyncpg.Record]:
+    """Of each vendor, the eligible lines ordered in the window and due by `due_before`, and how many were on time."""
+    return await tx.fetch(
+        "SELECT vendor_id, count(*)::int AS due, count(*) FILTER (WHERE delivered_at <= due_at)::int AS on_time "  # noqa: S608
+        f"FROM fulfillment_line_clock WHERE t0 >= $1 AND t0 < $2 AND due_at <= $3 AND NOT {_EXCLUDED} "
+        "GROUP BY vendor_id ORDER BY vendor_id",
+        *window,
+        due_before,
+    )
+
+
 async def count_stockouts(
     tx: Tx, window: tuple[datetime, datetime], mall_id: int | None, vendor_id: int | None
 ) -> asyncpg.Record:

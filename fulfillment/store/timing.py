@@ -23,10 +23,11 @@ async def start_clocks(tx: Tx, rows: Sequence[tuple[Any, ...]]) -> None:
         "$6::int[], $7::text[], $8::text[], $9::text[], $10::int[], $11::timestamptz[], $12::timestamptz[], "
         "$13::text[]) AS u(a, b, c, d, e, f, g, h, i, j, k, l, m) ORDER BY u.a "
         "ON CONFLICT (line_id) DO UPDATE SET po_id = EXCLUDED.po_id, vendor_id = EXCLUDED.vendor_id, "
+        "quantity = EXCLUDED.quantity, "
         "first_outcome = CASE WHEN EXCLUDED.first_outcome = 'undecided' OR c.first_outcome IN ('ok', 'stockout') "
         "THEN c.first_outcome ELSE EXCLUDED.first_outcome END "
-        "WHERE (c.po_id, c.vendor_id, c.first_outcome) IS DISTINCT FROM "
-        "(EXCLUDED.po_id, EXCLUDED.vendor_id, EXCLUDED.first_outcome)",
+        "WHERE (c.po_id, c.vendor_id, c.quantity, c.first_outcome) IS DISTINCT FROM "
+        "(EXCLUDED.po_id, EXCLUDED.vendor_id, EXCLUDED.quantity, EXCLUDED.first_outcome)",
         *columns_of(rows),
     )
 

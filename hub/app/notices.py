@@ -12,6 +12,8 @@ from hub.kernel import webhooks
 from hub.kernel.db import Tx
 from hub.kernel.types import public_id
 from orders.contracts import (
+    AfterSaleChanged,
+    LineReduced,
     LineUnsupplied,
     OrderCancelled,
     OrderPlaced,
@@ -21,7 +23,9 @@ from orders.contracts import (
     VendorRefused,
 )
 
-OrderEvent = OrderPlaced | VendorAccepted | VendorRefused | LineUnsupplied | OrderCancelled
+OrderEvent = (
+    OrderPlaced | VendorAccepted | LineReduced | VendorRefused | LineUnsupplied | OrderCancelled | AfterSaleChanged
+)
 
 
 async def on_order(tx: Tx, event: OrderEvent) -> None:
@@ -60,7 +64,7 @@ def _concerns(event: OrderEvent, po: PoStanding, tx: Tx) -> str | None:
         return "purchase_order.created" if po.issued_at == tx.now else None
     if isinstance(event, VendorAccepted):
         return "purchase_order.updated" if po.po_id == event.po_id else None
-    return "purchase_order.updated" if isinstance(event, OrderCancelled) else None
+    return "purchase_order.updated" if isinstance(event, OrderCancelled | LineReduced) else None
 
 
 def _order(order: OrderStanding) -> dict[str, Any]:

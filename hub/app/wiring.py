@@ -27,10 +27,12 @@ import fulfillment.zones_web
 import hub.app.notices
 import hub.app.operations
 import hub.app.webhooks_web
+import orders.aftersales_web
 import orders.api
 import orders.review_web
 import orders.settlement_party_web
 import orders.settlement_web
+import orders.staff_web
 import orders.vendor_web
 import orders.web
 import pricing.api
@@ -45,7 +47,15 @@ from hub.app.pulls import poll_due, pull_due
 from hub.kernel import events, tasks, webhook_lanes, webhooks
 from hub.kernel.events import Flow
 from hub.kernel.web import Route
-from orders.contracts import LineUnsupplied, OrderCancelled, OrderPlaced, VendorAccepted, VendorRefused
+from orders.contracts import (
+    AfterSaleChanged,
+    LineReduced,
+    LineUnsupplied,
+    OrderCancelled,
+    OrderPlaced,
+    VendorAccepted,
+    VendorRefused,
+)
 from pricing.contracts import (
     DearerPacksFound,
     ParityCaseClosed,
@@ -87,6 +97,8 @@ FLOW: Flow = {
     VendorRefused: [orders.api.on_refused, fulfillment.api.on_refused, hub.app.notices.on_order],
     LineUnsupplied: [fulfillment.api.on_unsupplied, fulfillment.emergency.api.on_unsupplied, hub.app.notices.on_order],
     OrderCancelled: [fulfillment.api.on_cancelled, fulfillment.emergency.api.on_cancelled, hub.app.notices.on_order],
+    LineReduced: [fulfillment.api.on_reduced, hub.app.notices.on_order],
+    AfterSaleChanged: [hub.app.notices.on_order],
     ShipmentUpdated: [fulfillment.api.on_shipment_updated, hub.app.notices.on_shipment],
     CarrierPayloadLanded: [fulfillment.carriers.api.on_payload],
 }
@@ -105,6 +117,8 @@ ROUTES: list[Route] = [
     *orders.review_web.routes.all,
     *orders.settlement_web.routes.all,
     *orders.settlement_party_web.routes.all,
+    *orders.staff_web.routes.all,
+    *orders.aftersales_web.routes.all,
     *pricing.web.routes.all,
     *pricing.cases_web.routes.all,
     *pricing.rates_web.routes.all,
@@ -137,6 +151,8 @@ TASKS: dict[str, Task] = {
     "expire_reservations": Task(orders.api.expire_reservations, "flow", 5),
     "decide_overdue_reviews": Task(orders.api.decide_overdue_reviews, "flow", 30),
     "reconcile": Task(orders.api.reconcile_due, "sync", 300),
+    "overdue_acceptances": Task(orders.api.overdue_acceptances, "flow", 60),
+    "let_go_of_vendor_holds": Task(orders.api.let_go_due, "flow", 5),
     "expire_verdicts": Task(pricing.api.expire_verdicts, "flow", 60),
     "recheck_verdicts": Task(pricing.api.recheck, "flow", 60),
     "refresh_undecided": Task(fulfillment.api.refresh_undecided, "flow", 60),
@@ -146,6 +162,8 @@ TASKS: dict[str, Task] = {
     "count_words": Task(catalog.api.count_words, "flow", 60),
     fulfillment.emergency.api.SOLVE: Task(fulfillment.emergency.api.solve_due, "flow", 5),
     fulfillment.emergency.api.DISPATCH: Task(fulfillment.emergency.api.dispatch_due, "flow", 5),
+    "refresh_standings": Task(orders.api.refresh_standings, "flow", 600),
+    "tell_on_time": Task(fulfillment.api.tell_on_time, "flow", 600),
     "canary": Task(hub.app.operations.canary, "flow", 10),
     "housekeeping": Task(hub.app.operations.housekeeping, "flow", 600),
 }

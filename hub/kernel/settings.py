@@ -49,6 +49,11 @@ class Settings(BaseSettings):
     accept_unknown_after_s: int = Field(
         5, ge=0, description="Pause before a vendor is asked about an order whose answer was lost, seconds."
     )
+    accept_deadline_s: int = Field(
+        4 * 3600,
+        ge=60,
+        description="Longest wait for a vendor's decision before an order goes elsewhere, seconds.",
+    )
     mall_open_reservations: int = Field(5_000, ge=1, description="Most unconfirmed reservations per mall.")
     stock_promise_s: int = Field(
         3600, ge=1, description="Freshness promise of stock, seconds; older than twice this counts as out."

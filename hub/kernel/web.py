@@ -37,6 +37,7 @@ class Call(Generic[B, Q]):
     body: B
     _principal: Principal | None
     _tx: Tx | None
+    prepared: Any = None  # what the work of `Outside` gave
 
     @property
     def principal(self) -> Principal:
@@ -70,6 +71,19 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
 
+
+class Outside(Exception):
+    """Raised by a handler that needs something done outside any transaction before it can go on, such as asking a
+    vendor. Its transaction is undone, `work` is awaited, and the handler runs again with `call.prepared` set. When it
+    fails then, `undo` is awaited."""
+
+    def __init__(self, work: Callable[[], Awaitable[Any]], undo: Callable[[Any], Awaitable[None]]) -> None:
+        super().__init__("something must be done outside the transaction first")
+        self.work = work
+        self.undo = undo
+
+
+_TURNS = 3  # how often a handler may ask for work outside: what it wants can change while a vendor is asked
 
 Handler = Callable[[Call[Any, Any]], Awaitable[Any]]
 
@@ -236,7 +250,28 @@ def endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
         call: Call[Any, Any] = Call(request, request.match_info, query, body, principal, None)
         if not route.tx:
             return _respond(route, await route.handler(call))
-        async with uow(principal.tenant if principal else "") as tx:
+        return await turns(call, principal.tenant if principal else "", raw)
+
+    async def turns(call: Call[Any, Any], tenant: str, raw: bytes) -> web.StreamResponse:
+        wanted: Outside | None = None
+        for _ in range(_TURNS):
+            try:
+                return await in_transaction(call, tenant, raw)
+            except Outside as outside:
+                if wanted is not None:
+                    await wanted.undo(call.prepared)
+                wanted = outside
+            except Exception:
+                if wanted is not None:
+                    await wanted.undo(call.prepared)
+                raise
+            call.prepared = await wanted.work()
+        assert wanted is not None
+        await wanted.undo(call.prepared)
+        raise Retry("what was asked for keeps changing; try again", code="unsettled")
+
+    async def in_transaction(call: Call[Any, Any], tenant: str, raw: bytes) -> web.StreamResponse:
+        async with uow(tenant) as tx:
             call._tx = tx
             if not route.idempotent:
                 response = _respond(route, await route.handler(call))

@@ -10,7 +10,7 @@ from decimal import Decimal
 import asyncpg
 
 from hub.kernel.db import Tx
-from orders.store.making import arrays, unnest
+from orders.store.making import LINE_COLUMNS, SHARED, arrays, unnest
 
 _LINES_OF = "SELECT * FROM order_lines WHERE order_id = ANY($1) ORDER BY order_id, line_no"
 _POS_OF = "SELECT * FROM purchase_orders WHERE order_id = ANY($1) ORDER BY order_id, sequence, id"
@@ -60,6 +60,7 @@ SAVED_LINE = (
 SAVED_PO = (
     ("id", "uuid"), ("status", "text"), ("vendor_order_no", "text"), ("accepted_at", "timestamptz"),
     ("reason", "text"), ("attention", "text"), ("ever_unknown", "bool"),
+    ("recall", "text"),
 )  # fmt: skip
 
 
@@ -83,6 +84,45 @@ async def save_pos(tx: Tx, rows: Sequence[object]) -> None:
 async def remove_po_lines(tx: Tx, po_id: uuid.UUID, line_ids: Sequence[uuid.UUID]) -> None:
     """Take lines off a purchase order that its vendor has not been asked for yet."""
     await tx.run("UPDATE po_lines SET removed = true WHERE po_id = $1 AND line_id = ANY($2)", po_id, list(line_ids))
+
+
+async def reduce_line(tx: Tx, line_id: uuid.UUID, po_id: uuid.UUID | None, quantity: int, cancelled: int) -> None:
+    """Write how many units of a line are still wanted, here and in what its vendor will be asked for."""
+    await tx.run(
+        "UPDATE order_lines SET quantity = $2, cancelled_quantity = $3 WHERE id = $1", line_id, quantity, cancelled
+    )
+    if po_id is not None:
+        await tx.run("UPDATE po_lines SET quantity = $3 WHERE po_id = $1 AND line_id = $2", po_id, line_id, quantity)
+
+
+async def add_split_line(tx: Tx, order_id: uuid.UUID, mall_id: int, line: object, po_id: uuid.UUID) -> None:
+    """Write a line that was split off another one, as one that this purchase order was asked for and did not take."""
+    extra = ("status", "first_po_id", "first_outcome", "split_from")
+    columns = [name for name, _ in LINE_COLUMNS]
+    values = ", ".join(f"${n}" for n in range(1, len(columns) + len(extra) + 3))
+    await tx.run(
+        f"INSERT INTO order_lines (order_id, mall_id, {', '.join((*columns, *extra))}) VALUES ({values})",  # noqa: S608
+        order_id,
+        mall_id,
+        *(getattr(line, name) for name in (*columns, *extra)),
+    )
+    await tx.run(
+        f"INSERT INTO po_lines (po_id, line_id, mall_id, vendor_id, removed, {SHARED}) "  # noqa: S608 - constant names
+        f"SELECT $1, id, mall_id, vendor_id, true, {SHARED} FROM order_lines WHERE id = $2",
+        po_id,
+        getattr(line, "id"),  # noqa: B009
+    )
+
+
+async def overdue_pos(tx: Tx, before: datetime, after: uuid.UUID | None, limit: int) -> list[asyncpg.Record]:
+    """Purchase orders without their vendor's decision since before then."""
+    return await tx.fetch(
+        "SELECT id, order_id FROM purchase_orders WHERE status IN ('awaiting_vendor', 'pending') AND created_at < $1 "
+        "AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3",
+        before,
+        after,
+        limit,
+    )
 
 
 async def tried_vendors(tx: Tx, line_ids: Sequence[uuid.UUID]) -> list[asyncpg.Record]:

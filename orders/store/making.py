@@ -21,12 +21,13 @@ LINE_COLUMNS: tuple[tuple[str, str], ...] = (
     ("title", "text"), ("kind", "text"), ("mode", "text"), ("category", "text"), ("city", "text"),
     ("slot_id", "int8"), ("slot_ref", "text"), ("slot_version", "text"), ("slot_start", "timestamptz"),
     ("slot_end", "timestamptz"), ("hold_id", "uuid"), ("po_id", "uuid"),
+    ("vendor_key", "text"), ("routing", "text"),
 )  # fmt: skip
 PO_COLUMNS: tuple[tuple[str, str], ...] = (
     ("id", "uuid"), ("number", "text"), ("vendor_id", "int8"), ("vendor_name", "text"), ("connection_id", "int8"),
     ("sequence", "int2"),
 )  # fmt: skip
-_SHARED = (
+SHARED = (
     "line_no, listing_id, vendor_sku, vendor_ref, title, quantity, unit_price, currency, slot_ref, slot_version, "
     "slot_start, slot_end"
 )
@@ -52,19 +53,19 @@ _ADD_ORDER = (
     "ON CONFLICT (mall_id, mall_order_no) DO NOTHING RETURNING id), "
     f"l AS (INSERT INTO order_lines (order_id, mall_id, first_po_id, {names(LINE_COLUMNS)}) "
     f"SELECT $1, $2, u.po_id, u.* FROM {unnest(LINE_COLUMNS, 14)} WHERE EXISTS (SELECT 1 FROM o) "
-    f"RETURNING id, mall_id, vendor_id, po_id, {_SHARED}), "
+    f"RETURNING id, mall_id, vendor_id, po_id, {SHARED}), "
     f"p AS (INSERT INTO purchase_orders (order_id, mall_id, status, created_at, {names(PO_COLUMNS)}) "
     f"SELECT $1, $2, 'queued', $9, u.* FROM {unnest(PO_COLUMNS, 14 + len(LINE_COLUMNS))} "
     "WHERE EXISTS (SELECT 1 FROM o)), "
-    f"x AS (INSERT INTO po_lines (po_id, line_id, mall_id, vendor_id, {_SHARED}) "
-    f"SELECT po_id, id, mall_id, vendor_id, {_SHARED} FROM l WHERE po_id IS NOT NULL) "
+    f"x AS (INSERT INTO po_lines (po_id, line_id, mall_id, vendor_id, {SHARED}) "
+    f"SELECT po_id, id, mall_id, vendor_id, {SHARED} FROM l WHERE po_id IS NOT NULL) "
     "SELECT EXISTS (SELECT 1 FROM o)"
 )
 _ADD_POS = (
     f"WITH p AS (INSERT INTO purchase_orders (order_id, mall_id, status, created_at, {names(PO_COLUMNS)}) "  # noqa: S608
     f"SELECT $1, $2, 'queued', $3, u.* FROM {unnest(PO_COLUMNS, 4)}) "
-    f"INSERT INTO po_lines (po_id, line_id, mall_id, vendor_id, {_SHARED}) "
-    f"SELECT po_id, id, mall_id, vendor_id, {_SHARED} FROM order_lines WHERE order_id = $1 AND po_id = ANY($4)"
+    f"INSERT INTO po_lines (po_id, line_id, mall_id, vendor_id, {SHARED}) "
+    f"SELECT po_id, id, mall_id, vendor_id, {SHARED} FROM order_lines WHERE order_id = $1 AND po_id = ANY($4)"
 )
 
 

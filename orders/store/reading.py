@@ -74,7 +74,8 @@ async def po_ref(
 async def counts(tx: Tx) -> asyncpg.Record:
     row = await tx.fetchrow(
         "WITH o AS (SELECT o.id, "
-        "(SELECT count(*) FROM purchase_orders p WHERE p.order_id = o.id AND p.sequence = 1) AS vendors, "
+        "(SELECT count(DISTINCT connection_id) FROM purchase_orders p WHERE p.order_id = o.id AND p.sequence = 1) "
+        "AS vendors, "
         "EXISTS (SELECT 1 FROM order_lines l WHERE l.order_id = o.id AND l.status = 'unsupplied') AS unsupplied, "
         "EXISTS (SELECT 1 FROM order_lines l WHERE l.order_id = o.id AND l.po_id <> l.first_po_id) AS moved "
         "FROM orders o WHERE o.placed_at IS NOT NULL) "
@@ -94,7 +95,8 @@ async def broken_promises(tx: Tx) -> asyncpg.Record:
         "('refused', 'withdrawn', 'cancelled') AND p.id = l.po_id)) AS lines_without_one_live_po, "
         "(SELECT count(*) FROM po_lines x JOIN purchase_orders p ON p.id = x.po_id "
         "JOIN order_lines l ON l.id = x.line_id WHERE NOT x.removed AND p.id IS DISTINCT FROM l.po_id "
-        "AND p.status NOT IN ('refused', 'withdrawn', 'cancelled')) AS lines_on_a_second_live_po, "
+        "AND p.status NOT IN ('refused', 'withdrawn', 'cancelled') AND NOT EXISTS (SELECT 1 FROM slot_moves m "
+        "WHERE m.line_id = x.line_id AND p.id IN (m.po_id, m.old_po_id))) AS lines_on_a_second_live_po, "
         "(SELECT count(*) FROM (SELECT 1 FROM purchase_orders WHERE vendor_order_no IS NOT NULL "
         "GROUP BY connection_id, vendor_order_no HAVING count(*) > 1) d) AS vendor_orders_shared, "
         "(SELECT count(*) FROM order_lines WHERE (hold_id IS NULL) <> "
@@ -102,6 +104,10 @@ async def broken_promises(tx: Tx) -> asyncpg.Record:
         "AS lines_without_their_hold, "
         "(SELECT count(*) FROM (SELECT 1 FROM order_lines WHERE hold_id IS NOT NULL GROUP BY hold_id "
         "HAVING count(*) > 1) d) AS holds_shared, "
+        "(SELECT count(*) FROM (SELECT a.line_id FROM after_sales a JOIN order_lines l ON l.id = a.line_id "
+        "WHERE a.status NOT IN ('declined', 'withdrawn') GROUP BY a.line_id, l.quantity, l.unit_price "
+        "HAVING sum(a.quantity) > l.quantity OR sum(coalesce(a.refund, 0)) > l.quantity * l.unit_price) d) "
+        "AS cases_beyond_their_line, "
         "(SELECT count(*) FROM orders WHERE due_at IS DISTINCT FROM placed_at + interval '72 hours') AS wrong_due"
     )
     assert row is not None
@@ -110,7 +116,11 @@ async def broken_promises(tx: Tx) -> asyncpg.Record:
 
 async def live_holds(tx: Tx) -> list[uuid.UUID]:
     """The holds that lines rely on now."""
-    return [row["hold_id"] for row in await tx.fetch("SELECT hold_id FROM order_lines WHERE hold_id IS NOT NULL")]
+    rows = await tx.fetch(
+        "SELECT hold_id FROM order_lines WHERE hold_id IS NOT NULL UNION ALL "
+        "SELECT hold_id FROM slot_moves WHERE state = 'open' AND hold_id IS NOT NULL"
+    )
+    return [row["hold_id"] for row in rows]
 
 
 async def needing_attention(tx: Tx, limit: int) -> list[asyncpg.Record]:

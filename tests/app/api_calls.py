@@ -60,6 +60,14 @@ def _connection(world: World, _tenant: Tenant | None, ids: Ids) -> Any:
     }
 
 
+def _move(world: World, tenant: Tenant | None, _ids: Ids) -> Any:
+    return {"line_no": 1, "slot_id": (tenant or world.malls["A"]).ids["target"]}
+
+
+def _case(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
+    return {"line_no": 1, "qty": 1, "kind": "refund", "reason": "broken"}
+
+
 def _codes(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
     return {"codes": [{"code": f"CODE-{next(_fresh):06}"}]}
 
@@ -203,6 +211,19 @@ WAYS: dict[str, Way] = {
     "GET /v1/orders/{id}": Way("own", "order:shipped"),
     "POST /v1/orders/{id}/cancel": Way("own", "order:to_cancel"),
     "POST /v1/orders/{id}/confirm": Way("own", "order:reserved"),
+    "POST /v1/orders/{id}/reschedule": Way("own", "order:slot", body=_move),
+    "GET /v1/orders/{id}/codes": Way("own", "order:codes"),
+    "POST /v1/orders/{id}/codes/reveal": Way("own", "order:codes"),
+    "GET /v1/orders/{id}/after-sales": Way("own", "order:cases"),
+    "POST /v1/orders/{id}/after-sales": Way("own", "order:cases", body=_case),
+    "POST /v1/after-sales/{id}/withdraw": Way("own", "asc:withdrawn"),
+    "POST /v1/after-sales/{id}/sent": Way("own", "asc:sent", body=lambda *_: {"carrier": "sf", "tracking_no": "BACK1"}),
+    "GET /v1/vendor/after-sales": Way("own"),
+    "POST /v1/vendor/after-sales/{id}/decide": Way("own", "asc:open", body=lambda *_: {"event": "approve"}),
+    "GET /v1/after-sales": _STAFF,
+    "POST /v1/after-sales/{id}/decide": Way("staff", "asc", body=lambda *_: {"event": "approve"}),
+    "POST /v1/after-sales/{id}/refund": Way("staff", "asc"),
+    "POST /v1/after-sales/{id}/replace": Way("staff", "asc_replaced"),
     "GET /v1/orders/{id}/shipments": Way("own", "order:shipped"),
     "GET /v1/statements": Way("own"),
     "GET /v1/statements/{id}/file": Way("own", "stm:issued"),
@@ -312,6 +333,14 @@ WAYS: dict[str, Way] = {
     "POST /v1/quarantine/discard": Way("staff", body=lambda _w, _t, ids: {**_refused(ids), "why": "a test article"}),
     "POST /v1/quarantine/replay": Way("staff", body=lambda _w, _t, ids: _refused(ids)),
     "GET /v1/references": _STAFF,
+    "PUT /v1/listings/{id}/buffer": Way("staff", "listing", body=lambda *_: {"buffer": 1}),
+    "GET /v1/orders/{id}/routing": Way("staff", "order"),
+    "GET /v1/routing/policies": _STAFF,
+    "PUT /v1/routing/policies": Way("staff", body=lambda w, *_: {"mall_id": w.malls["B"].id, "standing": "0.5"}),
+    "DELETE /v1/routing/policies/{id}": Way("staff", "policy"),
+    "GET /v1/quotas": _STAFF,
+    "PUT /v1/quotas": Way("staff", body=lambda _w, _t, ids: {"product_id": ids["product"], "per_order": 90_000}),
+    "DELETE /v1/quotas/{id}": Way("staff", "quota"),
     "POST /v1/references": Way("staff", body=_reference),
     "GET /v1/references/unmatched": _STAFF,
     "GET /v1/settlements/adjustments": _STAFF,

@@ -10,6 +10,7 @@ import csv
 import hmac
 import itertools
 import json
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -249,6 +250,9 @@ async def build(client: TestClient[Any, Any]) -> World:
     await _held(world)
     await _settled(world)
     await _incidents(world)
+    await _codes(world)
+    await _after_sales(world)
+    await _rules(world)
     return world
 
 
@@ -335,25 +339,33 @@ async def _clinic(world: World) -> None:
             SlotIn(vendor_sku="CLINIC", slot_ref=f"Slot/{n}", start=start + timedelta(hours=n),
                    end=start + timedelta(hours=n, minutes=20), free=True, version="1", city="上海",
                    department="体检科", reported_at=tx.now)
-            for n in range(3)
+            for n in range(8)
         ]  # fmt: skip
         await landing.land(tx, view, batch, None)
         product_id = await tx.fetchval("SELECT product_id FROM catalog_listings WHERE vendor_sku = 'CLINIC'")
     world.ids["clinic"] = f"prd_{product_id}"
     slots = await world.good("GET", f"/clinics/prd_{product_id}/slots", world.malls["A"].headers)
     world.ids |= {"slot": slots["items"][0]["id"], "other_slot": slots["items"][1]["id"]}
+    world.ids["slots"] = " ".join(item["id"] for item in slots["items"])
 
 
 async def _pool(world: World) -> None:
-    """A pool of vendor A with codes in it."""
-    pool = {
-        "vendor_id": world.vendors["A"].id, "connector": "voucher_pool", "name": "codes",
-        "config": {"skus": {"SPA": {"title": "水疗 spa", "price": "268"}}},
-    }  # fmt: skip
-    world.ids["pool"] = str((await world.good("POST", "/connections", world.staff, pool))["id"])
-    codes = [{"code": f"SPA-{n:06}"} for n in range(3)]
-    taken = await world.good("POST", f"/connections/{world.ids['pool']}/codes", world.staff, {"codes": codes})
-    assert taken["taken"] == 3, taken
+    """A pool of each vendor with codes in it."""
+    for letter, vendor in world.vendors.items():
+        pool = {
+            "vendor_id": vendor.id, "connector": "voucher_pool", "name": f"codes of {vendor.name}",
+            "config": {"skus": {f"SPA-{vendor.name}": {"title": f"{vendor.name} 水疗 spa", "price": "268"}}},
+        }  # fmt: skip
+        vendor.ids["pool"] = str((await world.good("POST", "/connections", world.staff, pool))["id"])
+        codes = [{"code": f"CODE-{letter}-{n:06}"} for n in range(3)]
+        taken = await world.good("POST", f"/connections/{vendor.ids['pool']}/codes", world.staff, {"codes": codes})
+        assert taken["taken"] == 3, taken
+        outcome = await catalog.api.sync(int(vendor.ids["pool"]), kind="full")
+        assert outcome.created == 1, outcome
+        async with uow() as tx:
+            listing = await tx.fetchval("SELECT id FROM catalog_listings WHERE vendor_sku = $1", f"SPA-{vendor.name}")
+        vendor.ids[f"listing:SPA-{vendor.name}"] = f"lst_{listing}"
+    world.ids["pool"] = world.vendors["A"].ids["pool"]
 
 
 async def _prices(world: World) -> None:
@@ -429,6 +441,12 @@ async def _orders(world: World) -> None:
             scan = {**parcel, "status": "delivered", "event_at": tx.now.isoformat(), "place": f"place of {mall.name}"}
         [result] = (await world.good("POST", "/tracking-events", world.staff, {"events": [scan]}))["results"]
         assert result["result"] == "applied", result
+        pair = [world.ids["slots"].split()[n] for n in ((3, 4) if letter == "A" else (5, 6))]
+        body, deal = world.letter(mall, [{"slot_id": pair[0]}], "reserve")
+        headers = {**mall.headers, "Idempotency-Key": f"slot of {mall.name}"}
+        held = await world.good("POST", "/orders", headers, body)
+        world.deals.append(replace(deal, marks=deal.marks | {held["id"]}))
+        mall.ids |= {"order:slot": held["id"], "target": pair[1]}
     mall = world.malls["A"]
     split = await world.order(mall, *world.vendors.values(), what="REST")
     mall.ids["order:split"] = split["id"]
@@ -485,6 +503,55 @@ async def _settled(world: World) -> None:
             await world.good("POST", f"/settlements/statements/{statement['id']}/issue", world.staff)
         assert statement["net"].rstrip("0") in ("49.5", "-0.5"), statement
         tenant.ids["stm:issued"] = statement["id"]
+
+
+async def _codes(world: World) -> None:
+    """Each mall buys a code of its namesake vendor and sees it."""
+    for letter, mall in world.malls.items():
+        vendor = world.vendors[letter]
+        order = await world.order(mall, vendor, what="SPA")
+        await world.work()
+        po = await world.po_of(vendor, order)
+        vendor.marks |= {po["id"], po["number"]}
+        mall.ids["order:codes"] = order["id"]
+        shown = await world.good("POST", f"/orders/{order['id']}/codes/reveal", mall.headers)
+        mall.marks |= {code["code"] for code in shown["codes"]}
+
+
+async def _after_sales(world: World) -> None:
+    """Each mall got a parcel with twenty units and is not pleased with all of them."""
+    for letter, mall in world.malls.items():
+        vendor = world.vendors[letter]
+        body, deal = world.letter(mall, [{"listing_id": vendor.ids[f"listing:OWN-{vendor.name}"], "qty": 20}])
+        made = await world.good("POST", "/orders", {**mall.headers, "Idempotency-Key": f"cases {letter}"}, body)
+        mall.marks |= {po["id"] for po in made["purchase_orders"]}
+        world.deals.append(replace(deal, vendors=frozenset(letter), marks=deal.marks | {made["id"]}))
+        mall.ids["order:cases"] = made["id"]
+        await world.work()
+        await _served(world, vendor, made, "cases")
+        await world.good("POST", f"/vendor/orders/{vendor.ids['po:cases']}/accept", vendor.headers)
+        parcel = {"carrier": "sf", "tracking_no": f"CASES-{vendor.name}"}
+        await world.good("POST", f"/vendor/orders/{vendor.ids['po:cases']}/ship", vendor.headers, {"parcels": [parcel]})
+        async with uow() as tx:
+            await orders.api.delivered(tx, uuid.UUID(vendor.ids["po:cases"].removeprefix("po_")))
+        for what, kind in (("open", "refund"), ("sent", "return"), ("withdrawn", "refund"), ("staff", "refund"),
+                           ("replaced", "refund")):  # fmt: skip
+            wish = {"line_no": 1, "qty": 1, "kind": kind, "reason": f"broken for {mall.name}"}
+            headers = {**mall.headers, "Idempotency-Key": f"case {what} {letter}"}
+            case = (await world.good("POST", f"/orders/{made['id']}/after-sales", headers, wish))["id"]
+            mall.ids[f"asc:{what}"] = vendor.ids[f"asc:{what}"] = case
+            if what in ("sent", "replaced"):
+                await world.good("POST", f"/after-sales/{case}/decide", world.staff, {"event": "approve"})
+    world.ids |= {"asc": world.malls["A"].ids["asc:staff"], "asc_replaced": world.malls["A"].ids["asc:replaced"]}
+
+
+async def _rules(world: World) -> None:
+    """What staff set for ordering."""
+    quota = {"listing_id": world.ids["listing"], "units": 100_000, "window_s": 3600}
+    policy = {"mall_id": world.malls["A"].id, "price": 1, "parcels": "0.1"}
+    world.ids["policy"] = str((await world.good("PUT", "/routing/policies", world.staff, policy))["mall_id"])
+    world.ids["order"] = world.malls["A"].ids["order:shipped"]
+    world.ids["quota"] = str((await world.good("PUT", "/quotas", world.staff, quota))["id"])
 
 
 async def _served(world: World, vendor: Tenant, order: Mapping[str, Any], what: str) -> None:

@@ -14,10 +14,13 @@ from pydantic import SecretStr
 from connectors import kit, manifest
 from connectors.contracts import Capability, ListingIn
 from fulfillment.allocation.tables import Demand, LeadTime, Supply
+from hub.app import wiring
 from hub.app.cli import app
 from hub.kernel import metrics, webhook_lanes, webhooks
 from hub.kernel.errors import Misconfigured
 from hub.kernel.settings import Settings
+from orders import lifecycle
+from orders.policy import Policy
 
 DOCS = Path(__file__).parents[2] / "docs"
 GUIDE = (DOCS / "connector-guide.md").read_text(encoding="utf-8")
@@ -157,3 +160,17 @@ def test_every_message_that_is_told_stands_in_the_page_of_webhooks() -> None:
     rows = [f"| `{kind}` | {', '.join(sorted(who))} | {when} |" for kind, (who, when) in webhooks.TYPES.items()]
     assert [row for row in rows if row not in page] == []
     assert "24 h, then it counts" in page and webhook_lanes.LADDER[-1] == 86_400 and len(webhook_lanes.LADDER) == 9
+
+
+def test_the_lives_of_orders_are_drawn_as_the_code_has_them() -> None:
+    page = (DOCS / "ordering.md").read_text(encoding="utf-8")
+    drawn = re.findall(r"```mermaid\n(.*?)\n```", page, re.DOTALL)
+    assert sorted(drawn) == sorted(lifecycle.drawing(kind) for kind in lifecycle.TRANSITIONS)
+
+
+def test_the_ordering_page_names_every_weight_and_only_routes_that_exist() -> None:
+    page = (DOCS / "ordering.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z]+)` \|", page, re.MULTILINE) == list(Policy.model_fields)
+    served = {f"{route.method} {route.prefix}{route.path}" for route in wiring.ROUTES}
+    named = set(re.findall(r"`((?:GET|POST|PUT) /v1/[a-z/{}-]+)`", page))
+    assert len(named) > 5 and named <= served

@@ -29,6 +29,9 @@ ID_PREFIX = {
     "stm": "stm_",
     "str": "str_",
     "stc": "stc_",
+    "listing": "lst_",
+    "asc": "asc_",
+    "asc_replaced": "asc_",
 }
 
 

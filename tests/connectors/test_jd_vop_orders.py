@@ -294,3 +294,20 @@ async def test_a_cancellation_that_jd_has_not_decided_is_pending() -> None:
         assert (await connector().cancel(number, order)).status is PENDING
         sandbox.drop(int(number))
         assert (await connector().cancel(number, order)).status is ACCEPTED
+
+
+async def test_goods_are_kept_without_being_bought_and_a_lost_answer_is_found_again() -> None:
+    async with jd() as (sandbox, connector):
+        order = po(("614907", 4, "1.16"))
+        sandbox.lose_at = {"order/submitOrder"}
+        with pytest.raises(Retry):
+            await connector().hold_stock(order, key=order.number)
+        assert (await connector().hold_stock(order, key=order.number)).held
+        assert (sandbox.held(order.number), calls(sandbox, "order/confirmOrder")) == (1, 0)
+        assert (await connector().place(order, key=order.number)).status is ACCEPTED
+        assert (sandbox.held(order.number), sandbox.living(order.number)) == (0, 1)
+        late = await connector().hold_stock(order, key=order.number)
+        assert not late.held and "placed" in (late.reason or "")
+        many = po(("614907", 400, "1.16"))
+        refused = await connector().hold_stock(many, key=many.number)
+        assert (refused.held, refused.gone, refused.gone_skus) == (False, True, ("614907",))

@@ -236,7 +236,7 @@ async def test_a_slot_has_one_place(world: World) -> None:
     slot = await world.slot(1)
     answers = await asyncio.gather(*(world.order(mall, [{"slot_id": f"slt_{slot}"}]) for _ in range(6)))
     assert Counter(status for status, _ in answers) == {201: 1, 409: 5}
-    assert {code(problem) for status, problem in answers if status == 409} == {"out_of_stock"}
+    assert {code(problem) for status, problem in answers if status == 409} == {"slot_taken"}
     await world.work()
     letter = world.vendors[1].letters[0].lines[0]
     assert (letter.slot_ref, letter.slot_version, letter.slot_start is not None) == ("Slot/1", 'W/"1"', True)

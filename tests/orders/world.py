@@ -24,7 +24,15 @@ from hub.kernel.errors import NotFound, Retry
 from hub.kernel.web import endpoint
 from orders import api, review_web, settlement_party_web, settlement_web, vendor_web
 from orders import web as mall_web
-from orders.contracts import LineUnsupplied, OrderCancelled, OrderPlaced, VendorAccepted, VendorRefused
+from orders.contracts import (
+    AfterSaleChanged,
+    LineReduced,
+    LineUnsupplied,
+    OrderCancelled,
+    OrderPlaced,
+    VendorAccepted,
+    VendorRefused,
+)
 
 SHIP_TO = {
     "name": "王小明",
@@ -55,6 +63,7 @@ class VendorSystem:
     letters: list[PurchaseOrder] = field(default_factory=list)
     during_place: Callable[[], Any] | None = None
     books_slots: bool = True
+    more: frozenset[Capability] = frozenset()  # beside placing orders
 
     async def place(self, po: PurchaseOrder, *, key: str) -> Receipt:
         self.calls.append("place")
@@ -143,9 +152,11 @@ class World:
         async with uow() as tx:
             return {"Authorization": "Bearer " + await keys.create_key(tx, "vendor", vendor_id, "v")}
 
-    async def vendor(self, connection_id: int, *, portal: bool = False) -> VendorSystem:
+    async def vendor(
+        self, connection_id: int, *, portal: bool = False, system: VendorSystem | None = None
+    ) -> VendorSystem:
         """A vendor whose id is its connection's plus 100."""
-        system = self.vendors[connection_id] = VendorSystem()
+        system = self.vendors[connection_id] = system or VendorSystem()
         if portal:
             self.portal.add(connection_id)
         async with uow() as tx:
@@ -189,18 +200,28 @@ class World:
 
     async def slot(self, connection_id: int, price: str = "300") -> int:
         """One free place at a clinic."""
-        product_id = await self.product("体检", "appointment")
+        return (await self.slots(connection_id, 1, price))[0]
+
+    async def slots(
+        self, connection_id: int, count: int, price: str = "300", product_id: int | None = None
+    ) -> list[int]:
+        """Free places of one service, an hour apart: Slot/1, Slot/2 …"""
+        product_id = product_id or await self.product("体检", "appointment")
         listing_id = await self.listing(connection_id, product_id, price, 0, sku=f"C{product_id}")
-        await self.report(connection_id, f"C{product_id}", 1, "Slot/1")
-        async with uow() as tx:
-            slot_id: int = await tx.fetchval(
-                "INSERT INTO catalog_slots (listing_id, slot_ref, version, start_at, end_at) "
-                "VALUES ($1, 'Slot/1', 'W/\"1\"', $2, $3) RETURNING id",
-                listing_id,
-                tx.now + timedelta(days=2),
-                tx.now + timedelta(days=2, minutes=20),
-            )
-            return slot_id
+        made: list[int] = []
+        for n in range(1, count + 1):
+            await self.report(connection_id, f"C{product_id}", 1, f"Slot/{n}")
+            async with uow() as tx:
+                slot_id: int = await tx.fetchval(
+                    "INSERT INTO catalog_slots (listing_id, slot_ref, version, start_at, end_at) "
+                    "VALUES ($1, $4, 'W/\"1\"', $2, $3) RETURNING id",
+                    listing_id,
+                    tx.now + timedelta(days=2, hours=n),
+                    tx.now + timedelta(days=2, hours=n, minutes=20),
+                    f"Slot/{n}",
+                )
+            made.append(slot_id)
+        return made
 
     async def get_connection(self, _tx: Any, connection_id: int) -> ConnectionView:
         if connection_id not in self.vendors:
@@ -208,6 +229,7 @@ class World:
         able = {Capability.PULLS_LISTINGS}
         if connection_id not in self.portal:
             able.add(Capability.PLACES_ORDERS)
+        able |= getattr(self.vendors[connection_id], "more", frozenset())
         return ConnectionView(
             id=connection_id, vendor_id=connection_id + 100, vendor_name=f"vendor {connection_id}", connector="played",
             name="played", role="supply", status="live", capabilities=frozenset(able), defaults={}, sync_every_s=60,
@@ -262,6 +284,8 @@ class World:
                 VendorAccepted: [note],
                 LineUnsupplied: [note],
                 OrderCancelled: [note],
+                LineReduced: [note],
+                AfterSaleChanged: [note],
             },
             width=2,
         )
