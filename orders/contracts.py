@@ -45,6 +45,7 @@ class LineUnsupplied(Event):
     order_id: uuid.UUID
     mall_id: int
     reason: str
+    split_from: uuid.UUID | None = None  # the line whose vendor took fewer units; these are the others
 
 
 class OrderCancelled(Event):

@@ -123,7 +123,13 @@ async def on_refused(tx: Tx, event: VendorRefused) -> None:
         if line.status is LineStatus.REROUTING:
             line.move("give_up")
             tx.emit(
-                LineUnsupplied(line_id=line.id, order_id=book.order.id, mall_id=book.order.mall_id, reason=event.reason)
+                LineUnsupplied(
+                    line_id=line.id,
+                    order_id=book.order.id,
+                    mall_id=book.order.mall_id,
+                    reason=event.reason,
+                    split_from=line.split_from,
+                )
             )
     pos = await issue(tx, book, [*staying, *moved])
     await dispatch(tx, book, pos)

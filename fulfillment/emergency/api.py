@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from catalog import api as catalog
-from fulfillment.emergency.dispatch import dispatch_due, on_cancelled, on_unsupplied
+from fulfillment.emergency.dispatch import dispatch_due, on_cancelled, on_reduced, on_unsupplied
 from fulfillment.emergency.plans import DISPATCH, SOLVE, solve_due
 from fulfillment.store import broken, emergency_plans
 from hub.kernel.db import Tx
@@ -17,4 +17,13 @@ async def invariants(tx: Tx) -> dict[str, bool]:
     return found | {"fenced_stock_is_held": all(there.get(hold_id) == units for hold_id, units in relied_on)}
 
 
-__all__ = ["DISPATCH", "SOLVE", "dispatch_due", "invariants", "on_cancelled", "on_unsupplied", "solve_due"]
+__all__ = [
+    "DISPATCH",
+    "SOLVE",
+    "dispatch_due",
+    "invariants",
+    "on_cancelled",
+    "on_reduced",
+    "on_unsupplied",
+    "solve_due",
+]

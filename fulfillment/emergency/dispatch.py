@@ -22,7 +22,7 @@ from hub.kernel.errors import Conflict, Rejected
 from hub.kernel.failpoints import failpoint
 from orders import api as orders
 from orders.api import Allotted
-from orders.contracts import LineUnsupplied, OrderCancelled
+from orders.contracts import LineReduced, LineUnsupplied, OrderCancelled
 
 SITES = 50  # a transaction
 PUBLIC_MALL = "应急专区 emergency zone"  # buys for sites that belong to no company
@@ -128,8 +128,16 @@ class _Rehearsed(Conflict):
 
 
 async def on_unsupplied(tx: Tx, event: LineUnsupplied) -> None:
-    """Handler of LineUnsupplied: an allotment that its vendor refused; the site may be served by the next plan."""
+    """Handler of LineUnsupplied: an allotment that its vendor refused, or took fewer units of; the site may be served by
+    the next plan. Runs after the clocks, which know how many units are left."""
     await emergency_plans.line_ended(tx, [event.line_id], "unsupplied", event.reason)
+    if event.split_from is not None:
+        await emergency_plans.line_shrank(tx, event.split_from, "lost", event.reason)
+
+
+async def on_reduced(tx: Tx, event: LineReduced) -> None:
+    """Handler of LineReduced: the company wants fewer units than it was allotted."""
+    await emergency_plans.line_shrank(tx, event.line_id, "given_back", "the company wants fewer units")
 
 
 async def on_cancelled(tx: Tx, event: OrderCancelled) -> None:

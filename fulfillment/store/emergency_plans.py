@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import asyncpg
 import orjson
@@ -263,6 +263,22 @@ async def line_ended(tx: Tx, line_ids: Sequence[uuid.UUID], state: str, problem:
         "AND state = 'ordered'",
         list(line_ids),
         state,
+        problem[:500],
+    )
+
+
+async def line_shrank(tx: Tx, line_id: uuid.UUID, whither: Literal["lost", "given_back"], problem: str) -> int:
+    """An order line brings fewer units than were allotted (as many as its clock says): the others leave the plan, and
+    its supply counts them as `whither`. Again, it changes nothing."""
+    return await tx.run(
+        "WITH a AS (SELECT a.id, a.supply_id, a.quantity, c.quantity AS left FROM emergency_allotments a "  # noqa: S608
+        "JOIN fulfillment_line_clock c ON c.line_id = a.line_id WHERE a.line_id = $1 AND a.state = 'ordered' "
+        "AND c.quantity < a.quantity FOR UPDATE OF a), "
+        f"s AS (UPDATE emergency_supplies s SET {whither} = s.{whither} + a.quantity - a.left FROM a "
+        "WHERE s.id = a.supply_id) "
+        "UPDATE emergency_allotments t SET quantity = a.left, units = t.units / t.quantity * a.left, problem = $2 "
+        "FROM a WHERE t.id = a.id",
+        line_id,
         problem[:500],
     )
 

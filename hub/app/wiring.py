@@ -97,7 +97,7 @@ FLOW: Flow = {
     VendorRefused: [orders.api.on_refused, fulfillment.api.on_refused, hub.app.notices.on_order],
     LineUnsupplied: [fulfillment.api.on_unsupplied, fulfillment.emergency.api.on_unsupplied, hub.app.notices.on_order],
     OrderCancelled: [fulfillment.api.on_cancelled, fulfillment.emergency.api.on_cancelled, hub.app.notices.on_order],
-    LineReduced: [fulfillment.api.on_reduced, hub.app.notices.on_order],
+    LineReduced: [fulfillment.api.on_reduced, fulfillment.emergency.api.on_reduced, hub.app.notices.on_order],
     AfterSaleChanged: [hub.app.notices.on_order],
     ShipmentUpdated: [fulfillment.api.on_shipment_updated, hub.app.notices.on_shipment],
     CarrierPayloadLanded: [fulfillment.carriers.api.on_payload],

@@ -16,7 +16,7 @@ from orders.settlement.rules import ZERO, Terms, day_of, days_late, deduction, t
 from orders.store import reconciling as kept
 from orders.store import statements as books
 
-_UNPAID = ("cancelled", "expired", "unsupplied")
+_UNPAID = ("cancelled", "expired", "unsupplied", "returned")  # returned: refused at the door, all of it
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class StatementLine:
 
 
 class Owed:
-    """What one order line means for one party."""
+    """What one order line means for one party: the delivered units at their price, less what after-sales took off."""
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class Owed:
         delivery: LineDelivery | None,
         terms: Terms,
         listed: tuple[Decimal | None, Decimal | None] | None,
+        credit: Decimal = ZERO,
         *,
         mall: bool,
     ) -> None:
@@ -63,35 +64,44 @@ class Owed:
         at = delivery.delivered_at if delivery is not None else None
         self._delivery = delivery if at is not None and at < cutoff and row["status"] not in _UNPAID else None
         self.quantity: int = row["quantity"] if self._delivery else 0
-        self.amount: Decimal = row["unit_price"] * self.quantity
+        self.goods: Decimal = row["unit_price"] * self.quantity
+        self.credit = min(credit, self.goods)  # what did not arrive is not owed, so nothing is taken off it
+        self.amount = self.goods - self.credit
         self.late = days_late(at, delivery.due_at) if self._delivery and at and delivery else 0
-        self.rate, self.tax, self.source = self._tax(listed)
+        self.rate, self.tax, self.source = self._tax(self.goods, listed)
+        self._tax_left = self._tax_of_rest()
 
     def _tax(
-        self, listed: tuple[Decimal | None, Decimal | None] | None
+        self, amount: Decimal, listed: tuple[Decimal | None, Decimal | None] | None
     ) -> tuple[Decimal | None, Decimal | None, str | None]:
         """Rate, amount and who says so: the vendor's list before the agreed terms, else nothing."""
         if listed is not None:
             return listed[0], listed[1] if self._delivery else None, "list"
         if self._terms.tax_rate is not None:
-            tax = tax_within(self.amount, self._terms.tax_rate, self._row["currency"])
+            tax = tax_within(amount, self._terms.tax_rate, self._row["currency"])
             return self._terms.tax_rate, tax, "terms"
         return None, None, None
+
+    def _tax_of_rest(self) -> Decimal | None:
+        """The tax of what is left after `credit`; None when only the tax of the whole is known."""
+        if not self.credit:
+            return self.tax
+        return None if self.rate is None else tax_within(self.amount, self.rate, self._row["currency"])
 
     def lines(self, billed: store.Row | None) -> list[StatementLine]:
         made = []
         goods, deducted = (billed["goods"], billed["deducted"]) if billed is not None else (ZERO, ZERO)
+        if billed is None and self.goods:
+            made.append(self._priced("goods", self.goods, self.quantity, self.tax, None))
+            goods = self.goods
         if self.amount != goods:
-            tax = self.tax
-            if billed is not None and billed["tax"] is not None:
-                tax = (self.tax or ZERO) - billed["tax"]
-            line = self._line("goods" if billed is None else "correction", self.amount - goods)
-            line.quantity = self.quantity - (billed["quantity"] if billed is not None else 0)
-            line.unit_price = self._row["unit_price"]
-            line.tax_rate, line.tax_amount = self.rate, tax
-            line.tax_source = self.source if self.rate is not None or tax is not None else None
-            line.note = None if billed is None else "put right" if self._delivery else "not delivered after all"
-            made.append(line)
+            before = billed["tax"] if billed is not None else self.tax
+            tax = self._tax_left
+            if before is not None and not (self.credit and tax is None):
+                tax = (tax or ZERO) - before
+            note = "after-sales" if self.credit else "put right" if self._delivery else "not delivered after all"
+            quantity = self.quantity - (billed["quantity"] if billed is not None else self.quantity)
+            made.append(self._priced("correction", self.amount - goods, quantity, tax, note))
         if not self._mall:
             due = -deduction(self.amount, self._row["currency"], self.late, self._terms)
             if due != deducted:
@@ -99,6 +109,16 @@ class Owed:
                 line.note = f"late delivery, {self.late} d" if due else "deduction taken back"
                 made.append(line)
         return made
+
+    def _priced(
+        self, kind: str, amount: Decimal, quantity: int, tax: Decimal | None, note: str | None
+    ) -> StatementLine:
+        line = self._line(kind, amount)
+        line.quantity, line.unit_price = quantity, self._row["unit_price"]
+        line.tax_rate, line.tax_amount = self.rate, tax
+        line.tax_source = self.source if self.rate is not None or tax is not None else None
+        line.note = note
+        return line
 
     def _line(self, kind: str, amount: Decimal) -> StatementLine:
         row, mall = self._row, self._mall

@@ -134,7 +134,7 @@ async def _differences(tx: Tx, vendor_id: int, pos: Sequence[store.Row], since: 
                 line["quantity"],
                 Decimal(line["unit_price"]),
                 line["currency"],
-                UUID(line["id"]) in arrived,
+                bool(line["carried"]) and UUID(line["id"]) in arrived,
             )
             for line in po["lines"] or ()
         ]

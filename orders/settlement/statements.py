@@ -189,6 +189,7 @@ async def _owed(tx: Tx, drafted: Draft, rows: Sequence[store.Row], *, moved: boo
     ids = [row["line_id"] for row in rows]
     arrived = await deliveries_of(tx, ids)
     billed = {row["line_id"]: row for row in await books.billed(tx, drafted.party.key, drafted.month, ids)}
+    credited = {row["line_id"]: row["amount"] for row in await books.credited(tx, ids, drafted.cutoff)}
     terms = await terms_of(tx, sorted({row["vendor_id"] for row in rows}))
     taxes = await listed_taxes(tx, rows)
     made: dict[str, list[StatementLine]] = {}
@@ -200,6 +201,7 @@ async def _owed(tx: Tx, drafted: Draft, rows: Sequence[store.Row], *, moved: boo
             delivery,
             terms_at(terms, row),
             taxes.get(row["line_id"]),
+            credited.get(row["line_id"], ZERO),
             mall=drafted.party.kind == "mall",
         )
         made.setdefault(row["currency"], []).extend(owed.lines(billed.get(row["line_id"])))

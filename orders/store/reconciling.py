@@ -225,11 +225,14 @@ async def pos_made(
     tx: Tx, vendor_id: int, since: datetime, until: datetime, before: uuid.UUID | None, limit: int
 ) -> list[asyncpg.Record]:
     """A page of a vendor's purchase orders made in [since, until), from new to old (so that years of older ones
-    are never walked through), each with its live lines. Empty at the end."""
+    are never walked through), each with its live lines, at the price that the vendor accepted. Empty at the
+    end."""
     rows = await tx.fetch(
         "SELECT p.id, p.number, p.vendor_order_no, p.status, p.created_at, (SELECT jsonb_agg(jsonb_build_object("
-        "'id', x.line_id, 'sku', x.vendor_sku, 'quantity', x.quantity, 'unit_price', x.unit_price::text, "
-        "'currency', x.currency) ORDER BY x.line_no) FROM po_lines x WHERE x.po_id = p.id AND NOT x.removed) AS lines "
+        "'id', x.line_id, 'sku', x.vendor_sku, 'quantity', x.quantity, 'carried', l.po_id = p.id, 'unit_price', "
+        "(CASE WHEN l.po_id = p.id THEN l.unit_price ELSE x.unit_price END)::text, 'currency', x.currency) "
+        "ORDER BY x.line_no) FROM po_lines x JOIN order_lines l ON l.id = x.line_id "
+        "WHERE x.po_id = p.id AND NOT x.removed) AS lines "
         "FROM purchase_orders p WHERE p.vendor_id = $1 AND ($3::uuid IS NULL OR p.id < $3) AND p.created_at < $2 "
         "ORDER BY p.id DESC LIMIT $4",
         vendor_id,
