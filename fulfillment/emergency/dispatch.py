@@ -128,8 +128,8 @@ class _Rehearsed(Conflict):
 
 
 async def on_unsupplied(tx: Tx, event: LineUnsupplied) -> None:
-    """Handler of LineUnsupplied: an allotment that its vendor refused, or took fewer units of; the site may be served by
-    the next plan. Runs after the clocks, which know how many units are left."""
+    """Handler of LineUnsupplied: an allotment that its vendor refused, or took fewer units of; the site may be served
+    by the next plan. Runs after the clocks, which know how many units are left."""
     await emergency_plans.line_ended(tx, [event.line_id], "unsupplied", event.reason)
     if event.split_from is not None:
         await emergency_plans.line_shrank(tx, event.split_from, "lost", event.reason)

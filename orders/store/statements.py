@@ -137,10 +137,11 @@ async def _carried(
 
 
 async def credited(tx: Tx, line_ids: Sequence[uuid.UUID], cutoff: datetime) -> list[asyncpg.Record]:
-    """What after-sales ended before the cut-off took off these lines: refunds, and the price of units that another order
-    made up for, since that order is owed by itself."""
+    """What after-sales ended before the cut-off took off these lines: refunds, and the price of units that another
+    order made up for, since that order is owed by itself."""
     return await tx.fetch(
-        "SELECT a.line_id, sum(CASE a.status WHEN 'refunded' THEN a.refund ELSE l.unit_price * a.quantity END) AS amount "
+        "SELECT a.line_id, "
+        "sum(CASE a.status WHEN 'refunded' THEN a.refund ELSE l.unit_price * a.quantity END) AS amount "
         "FROM after_sales a JOIN order_lines l ON l.id = a.line_id WHERE a.line_id = ANY($1) "
         "AND a.status IN ('refunded', 'replaced') AND a.updated_at < $2 GROUP BY a.line_id",
         list(line_ids),
