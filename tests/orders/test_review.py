@@ -20,6 +20,7 @@ from hub.kernel.types import parse_uuid_id
 from orders import api, review, store
 from orders.contracts import OrderCancelled, OrderPlaced
 from orders.suspicion import RuleSet
+from tests.orders.test_appointments import clinic
 from tests.orders.world import SHIP_TO, World
 
 
@@ -373,3 +374,35 @@ async def test_rules_are_versions_and_an_order_names_the_one_that_found_it(world
         assert await tx.fetchval("SELECT count(*) FROM audit WHERE action = 'review.rules'") == 2
     with pytest.raises(Exception, match="no such mall"):
         await set_rules(999)
+
+
+async def test_an_appointment_stays_held_at_its_clinic_until_the_review_is_decided(world: World) -> None:
+    mall, system, slots = await clinic(world)
+    await set_rules(mall, {"name": "large", "kind": "large_value", "amount": "10", "action": "hold"}, deadline_s=7200)
+    kept, refused = [await world.placed(mall, [{"slot_id": slot}]) for slot in slots[:2]]
+    assert kept["held_until"] and kept["purchase_orders"] == []
+    key, until = system.holds["Slot/1"]
+    assert until.isoformat() > kept["held_until"].replace("Z", "+00:00")
+    world.later(3600)
+    await api.let_go_due()
+    assert set(system.holds) == {"Slot/1", "Slot/2"}
+    assert await decided(refused["id"], "refuse") == "refused" and await decided(kept["id"]) == "released"
+    await world.work()
+    await api.let_go_due()
+    assert (system.booked, system.holds) == ({"Slot/1": key}, {}), "booked under the hold's key"
+    assert (await world.see(mall, kept["id"]))["status"] == "accepted"
+    await world.sound()
+
+
+async def test_units_of_a_held_order_are_cancelled_without_letting_it_go(world: World) -> None:
+    mall, product, listing = await shop(world)
+    await set_rules(mall, {"name": "large", "kind": "large_value", "amount": "10", "action": "hold"})
+    held = await world.placed(mall, of(product, 5))
+    status, less = await world.post(mall, f"/orders/{held['id']}/cancel", {"lines": [{"line_no": 1, "keep": 2}]})
+    assert status == 200 and less["held_until"] and less["purchase_orders"] == [], less
+    await world.work()
+    assert world.vendors[1].orders == {} and await world.reserved(listing) == 2
+    assert await decided(held["id"]) == "released"
+    await world.work()
+    assert [line.quantity for line in world.vendors[1].letters[0].lines] == [2]
+    await world.sound()

@@ -25,6 +25,8 @@ from fulfillment import clocks
 from hub.kernel import clock, keys
 from hub.kernel.db import uow
 from hub.kernel.errors import Broken, Conflict, Rejected
+from orders import aftersales
+from orders import api as orders_api
 from orders.settlement import cases, lists, reconciling, statements
 from orders.settlement.rules import day_bounds, day_of, month_bounds
 from orders.settlement.statements import Party
@@ -477,6 +479,44 @@ async def test_what_becomes_known_after_the_issue_is_a_correction_of_the_next_mo
         await shop.draft(reason="too late")
     third = await shop.draft(month=day_of(month_bounds(shop.following)[1]))
     assert third == [], "nothing is billed twice"
+
+
+async def test_what_after_sales_pays_back_is_owed_by_nobody(shop: Shop) -> None:
+    async def case(order: dict[str, Any], qty: int, amount: str | None) -> None:
+        """Some units are paid back; without an amount they are ordered once more."""
+        async with uow() as tx:
+            row = await aftersales.request(tx, shop.mall, uuid.UUID(order["id"][4:]), 1, qty, "refund", "broken")
+            await aftersales.decide(tx, row["id"], "approve", None, "key:1")
+            if amount is None:
+                await aftersales.replace(tx, row["id"], "key:1")
+            else:
+                await aftersales.refund(tx, row["id"], D(amount), "key:1")
+
+    early, late, made_good = await shop.order(3), await shop.order(2), await shop.order(4)
+    for order in (early, late, made_good):
+        await shop.deliver(order)
+        async with uow() as tx:
+            await orders_api.delivered(tx, uuid.UUID(order["po"]["id"][3:]))
+    await case(early, 1, "7.50")
+    await case(made_good, 4, None)
+    shop.next_month()
+    for party in (None, Party("mall", shop.mall, "mall")):
+        [row] = await shop.draft(party)
+        lines = [(x["kind"], x["quantity"], x["amount"], x["note"]) for x in await shop.lines(row)]
+        assert sorted(lines, key=str) == sorted([
+            ("goods", 3, D(30), None), ("correction", 0, D("-7.5"), "after-sales"), ("goods", 2, D(20), None),
+            ("goods", 4, D(40), None), ("correction", 0, D(-40), "after-sales"),
+        ], key=str)  # fmt: skip
+        assert (row["goods"], row["corrections"], row["net"]) == (D(90), D("-47.5"), D("42.5"))
+        await shop.issue(row)
+    await case(late, 2, "20")
+    shop.world.later(31 * 86_400)
+    [row] = await shop.draft(month=shop.following)
+    assert [(x["kind"], x["amount"], x["note"]) for x in await shop.lines(row)] == [
+        ("correction", D(-20), "after-sales")
+    ]
+    await shop.issue(row)
+    assert await shop.draft(month=day_of(month_bounds(shop.following)[1])) == [], "nothing is taken off twice"
 
 
 async def test_a_correction_of_the_newest_month_is_a_new_version(shop: Shop) -> None:

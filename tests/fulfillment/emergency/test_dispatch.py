@@ -64,6 +64,26 @@ async def test_what_a_vendor_refuses_the_next_plan_brings_from_elsewhere(played:
     await played.sound()
 
 
+async def test_what_a_vendor_takes_in_part_leaves_the_rest_to_the_next_plan(played: Stage) -> None:
+    mall = await played.mall("company")
+    number = (await played.incident())["id"]
+    near = await played.supplier(number, 10)
+    await played.enter(number, played.verified("甲", 6, mall_id=mall))
+    await played.committed(number)
+    await played.work()
+    vendor = await played.key("vendor", near["vendor_id"])
+    [po] = (await played.good("GET", "/vendor/orders", vendor))["items"]
+    part = {"lines": [{"line_no": 1, "qty": 4}]}
+    await played.good("POST", f"/vendor/orders/{po['id']}/accept", vendor, part)
+    await played.work()
+    figures = await played.figures(number)
+    assert [(t["allotted"], t["ordered"]) for t in figures["tiers"]] == [(4, 4)]
+    assert sum(stock["lost"] for stock in figures["stock"]) >= 2
+    [order] = (await played.good("GET", "/orders", played.malls[mall]))["items"]
+    assert [(line["qty"], line["status"]) for line in order["lines"]] == [(4, "accepted"), (2, "unsupplied")]
+    await played.sound()
+
+
 async def test_the_clock_of_the_incident_counts_what_carriers_delivered_by_its_deadline(
     played: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
