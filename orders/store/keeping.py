@@ -97,7 +97,7 @@ async def reduce_line(tx: Tx, line_id: uuid.UUID, po_id: uuid.UUID | None, quant
 
 async def add_split_line(tx: Tx, order_id: uuid.UUID, mall_id: int, line: object, po_id: uuid.UUID) -> None:
     """Write a line that was split off another one, as one that this purchase order was asked for and did not take."""
-    extra = ("status", "first_po_id", "first_outcome", "split_from")
+    extra = ("first_po_id", "first_outcome", "split_from")
     columns = [name for name, _ in LINE_COLUMNS]
     values = ", ".join(f"${n}" for n in range(1, len(columns) + len(extra) + 3))
     await tx.run(
