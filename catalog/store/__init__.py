@@ -15,6 +15,7 @@ from catalog.store.bulk import (
     stage,
     upsert_staged_listings,
     vendor_listing_ids,
+    vendors_listing_ids,
 )
 from catalog.store.feeds import (
     add_run_page,
@@ -100,4 +101,5 @@ __all__ = [
     "untold_shelf",
     "upsert_staged_listings",
     "vendor_listing_ids",
+    "vendors_listing_ids",
 ]

@@ -12,7 +12,7 @@ import catalog.api
 import hub.app.wiring as wiring
 import pricing.api
 from hub.app import runtime, wakes
-from hub.kernel import db, log, tasks
+from hub.kernel import db, log, quota, tasks
 from hub.kernel.errors import HubError, NotFound, Rejected, TooLarge
 from hub.kernel.settings import settings
 from hub.kernel.web import application, problem
@@ -24,7 +24,9 @@ async def _connections(_app: web.Application) -> AsyncIterator[None]:
     db.connect(urls.database, settings())
     waker = wakes.Waker(urls.redis)
     tasks.install(waker.wake)
+    quota.connect(urls.redis)
     yield
+    await quota.disconnect()
     tasks.install(None)
     await waker.close()
     await db.disconnect()

@@ -18,6 +18,8 @@ SWEEP_DRIFT = Gauge(
     ["connection"],
 )  # fmt: skip
 STOCK_REPORTS = Counter("supplyhub_stock_reports_total", "Stock reports by result", ["result"])
+QUOTA_REFUSED = Counter("supplyhub_quota_refused_total", "Calls refused because their key had none left")
+QUOTA_UNCHECKED = Counter("supplyhub_quota_unchecked_total", "Calls let through while no quota could be looked up")
 ORDERS = Counter("supplyhub_orders_total", "Orders by outcome", ["outcome"])
 WEBHOOKS = Counter("supplyhub_webhooks_total", "Attempts to deliver outgoing webhooks by outcome", ["outcome"])
 WEBHOOKS_WAITING = Gauge("supplyhub_webhooks_waiting", "Outgoing webhooks that are due and not sent")

@@ -55,6 +55,18 @@ class Settings(BaseSettings):
     reference_fresh_s: int = Field(
         7 * 86400, ge=1, description="How old a reference price may be before the verdict is unknown, seconds."
     )
+    upload_limit_bytes: int = Field(
+        2**30, ge=2**20, description="Largest decompressed body of an upload that is taken line by line."
+    )
+    quota_mall_per_minute: int = Field(
+        120_000, ge=0, description="Calls a minute that a mall's key may make; 0 = no limit."
+    )
+    quota_vendor_per_minute: int = Field(
+        120_000, ge=0, description="Calls a minute that a vendor's key may make; 0 = no limit."
+    )
+    quota_staff_per_minute: int = Field(
+        60_000, ge=0, description="Calls a minute that a procurement key may make; 0 = no limit."
+    )
     key_cache_s: float = Field(5.0, ge=0, description="How long an API key's lookup is cached, seconds.")
     log_format: Literal["console", "json"] = Field("console", description="Log lines for people or machines.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
