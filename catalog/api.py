@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from catalog.changes import note
+from catalog.changes import prune as prune_changes
 from catalog.figures import live_listings, shelf_totals, size
 from catalog.ingest import on_connection_turned, on_payload, on_references, put_connection, sync
 from catalog.offers import offers_for, slots_for
@@ -33,6 +34,7 @@ __all__ = [
     "on_connection_turned",
     "on_payload",
     "on_references",
+    "prune_changes",
     "put_connection",
     "refuse",
     "release",

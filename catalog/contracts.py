@@ -30,6 +30,7 @@ class Offer(Frozen):
     level: Level
     fresh: bool
     held_by_parity: bool = False  # for the asking mall: policy `hold` or `block`
+    outside_assortment: bool = False  # the asking mall's own rules leave it out
     vendor_ref: str | None = None
     category: str | None = None
     city: str | None = None  # where a service takes place
@@ -111,7 +112,11 @@ class Oversold(Event):
 
 
 class ChangesPage(Frozen):
-    """A piece of /changes."""
+    """A piece of /changes: `cursors` has the place after each item, `head` how far the log has come."""
 
     items: list[dict[str, Any]]
+    cursors: list[str]
     next: str
+    full: bool = False  # a piece of a full read
+    head: int = 0
+    unchanged: bool = False  # nothing was looked at, since the log is where the reader says

@@ -10,8 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from catalog.segment import Term
+
+if TYPE_CHECKING:
+    from catalog.assortments import Assortment
 
 SMALL = 2_000  # tables and hit lists up to this size are always gathered
 WALK_CAPS = (1_000, 5_000, 20_000)  # few different ones, since each is a statement of its own
@@ -51,6 +55,7 @@ class Wish:
     mode: str | None = None
     city: str | None = None
     department: str | None = None
+    assortment: Assortment | None = field(default=None, repr=False)  # a cursor outlives a change of the mall's rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,8 @@ def conditions(wish: Wish) -> int:
     """How many conditions a wish has. The share of more than one is their product only if they are independent, which
     is good enough to choose a way by, and not to show."""
     filters = (wish.kind, wish.category, wish.brand, wish.vendor, wish.vendor_id, wish.price_min, wish.price_max)
+    if wish.assortment is not None:
+        return 2
     return len(wish.terms) + sum(x is not None for x in (*filters, wish.mode, wish.city, wish.department))
 
 

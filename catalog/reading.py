@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import orjson
 
 import pricing.api
+from catalog import assortments
+from catalog.assortments import Assortment
 from catalog.store import shown
 from hub.kernel import clock
 from hub.kernel.db import Tx
@@ -53,17 +55,20 @@ async def held_listings(mall_id: int | None) -> frozenset[int]:
     return _NOBODY if mall_id is None else await pricing.api.held_for_mall(mall_id)
 
 
+_Reader = tuple[frozenset[int], Assortment | None]  # what one mall holds, and what it sells
+
+
 class _Together:
     """Reads products for everybody who asks while the previous read is under way, in one statement."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._waiting: dict[frozenset[int], dict[int, list[asyncio.Future[bytes | None]]]] = {}
+        self._waiting: dict[_Reader, dict[int, list[asyncio.Future[bytes | None]]]] = {}
         self._reading: asyncio.Task[None] | None = None
 
-    def product(self, product_id: int, held: frozenset[int]) -> asyncio.Future[bytes | None]:
+    def product(self, product_id: int, reader: _Reader) -> asyncio.Future[bytes | None]:
         future: asyncio.Future[bytes | None] = self.loop.create_future()
-        self._waiting.setdefault(held, {}).setdefault(product_id, []).append(future)
+        self._waiting.setdefault(reader, {}).setdefault(product_id, []).append(future)
         if self._reading is None or self._reading.done():
             self._reading = self.loop.create_task(self._read())
         return future
@@ -71,9 +76,9 @@ class _Together:
     async def _read(self) -> None:
         while self._waiting:
             waiting, self._waiting = self._waiting, {}
-            for held, wanted in waiting.items():
+            for reader, wanted in waiting.items():
                 try:
-                    texts = await product_texts(list(wanted), held)
+                    texts = await product_texts(list(wanted), *reader)
                 except Exception as error:
                     _settle(wanted, error)
                 else:
@@ -95,30 +100,35 @@ def _settle(wanted: dict[int, list[asyncio.Future[bytes | None]]], error: Except
 _together: _Together | None = None
 
 
-async def product(product_id: int, held: frozenset[int]) -> bytes:
-    """One product with its offers as JSON; raises NotFound."""
+async def product(product_id: int, held: frozenset[int], assortment: Assortment | None = None) -> bytes:
+    """One product with its offers as JSON; raises NotFound, also for what this reader's assortment does not have."""
     global _together
     loop = asyncio.get_running_loop()
     if _together is None or _together.loop is not loop:
         _together = _Together(loop)
-    answer = await _together.product(product_id, held)
+    answer = await _together.product(product_id, (held, assortment))
     if answer is None:
         raise NotFound("there is no such product", code="no_such_product")
     return answer
 
 
-async def product_texts(ids: Sequence[int], held: frozenset[int]) -> dict[int, str]:
-    """The JSON of each product that exists, with its offers and their verdicts; two reads whatever the number."""
+async def product_texts(
+    ids: Sequence[int], held: frozenset[int], assortment: Assortment | None = None
+) -> dict[int, str]:
+    """The JSON of each product that exists for this reader, with its offers and their verdicts; two reads whatever the
+    number."""
     now = clock.now()
-    texts = _texts(await shown.product_texts(ids, list(held), now))
+    texts = _texts(await shown.product_texts(ids, list(held), now, assortment))
     verdicts = await pricing.api.standing_verdicts([n for text in texts.values() for n, _ in text.offers])
     tail = f',"as_of":"{now.isoformat()}"'
     return {product_id: text.joined(verdicts, tail) for product_id, text in texts.items()}
 
 
-async def product_views(tx: Tx, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """The products that are on sale, as the feed of changes shows them (no mall's own holds), within `tx`."""
-    texts = _texts(await shown.product_texts_in(tx, ids, [], tx.now))
+async def product_views(tx: Tx, ids: Sequence[int], mall_id: int | None = None) -> dict[int, dict[str, Any]]:
+    """The products that are on sale, as the feed of changes shows them (no mall's own holds, but its assortment as it
+    is when this is called), within `tx`."""
+    assortment = await assortments.of_mall_in(tx, mall_id) if mall_id is not None else None
+    texts = _texts(await shown.product_texts_in(tx, ids, [], tx.now, assortment))
     verdicts = await pricing.api.verdicts(tx, [n for text in texts.values() for n, _ in text.offers])
     views = {product_id: orjson.loads(text.joined(verdicts)) for product_id, text in texts.items()}
     return {product_id: view for product_id, view in views.items() if view["listed"]}
@@ -129,16 +139,20 @@ async def products_of_gtins(gtins: Sequence[str]) -> dict[str, int]:
     return await shown.ids_of_gtins(gtins)
 
 
-async def availability(listing_id: int, quantity: int, area: str | None, held: frozenset[int]) -> dict[str, Any]:
+async def availability(
+    listing_id: int, quantity: int, area: str | None, held: frozenset[int], assortment: Assortment | None = None
+) -> dict[str, Any]:
     """What is left of one listing and whether `quantity` of it can be had, with the reason when it cannot. `area` is a
     city: a listing that is bound to another city does not serve it. Raises NotFound."""
     now = clock.now()
-    row = await shown.availability(listing_id, list(held), now)
+    row = await shown.availability(listing_id, list(held), now, assortment)
     if row is None:
         raise NotFound("there is no such listing", code="no_such_listing")
     available, level = row["available"], row["level"]
     if not row["active"]:
         reason: str | None = "not_listed"
+    elif not row["sold"]:
+        reason = "not_in_assortment"
     elif row["held"]:
         reason = "held_by_policy"
     elif area is not None and row["city"] is not None and row["city"] != area:
@@ -184,12 +198,14 @@ class SlotWish(NamedTuple):
     limit: int
 
 
-async def free_slots(product_id: int, wish: SlotWish, held: frozenset[int]) -> tuple[list[Any], datetime]:
+async def free_slots(
+    product_id: int, wish: SlotWish, held: frozenset[int], assortment: Assortment | None = None
+) -> tuple[list[Any], datetime]:
     """Rows (start, id, JSON) of slots that are free now, and when now was; raises NotFound for what is no clinic
     service."""
     now = clock.now()
-    rows = await shown.free_slots(product_id, list(held), now, **wish._asdict())
-    if not rows and not await shown.is_bookable_product(product_id):
+    rows = await shown.free_slots(product_id, list(held), now, **wish._asdict(), assortment=assortment)
+    if not rows and not await shown.is_bookable_product(product_id, assortment):
         raise NotFound("there is no such clinic service", code="no_such_clinic")
     return rows, now
 

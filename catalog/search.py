@@ -13,6 +13,7 @@ import asyncpg
 
 from catalog.queryplan import Order, Statistics, Wish
 from catalog.segment import Term, tsquery
+from catalog.store.assortments import offers_sql, products_sql
 from catalog.store.shown import ITEM, ITEM_COLUMNS, offers_among
 from hub.kernel import db
 
@@ -60,6 +61,8 @@ def _filters(wish: Wish, args: _Args, *, walked: bool = False) -> list[str]:
         found.append(f"p.price <= {args.put(wish.price_max, 'numeric')}")
     if wish.in_stock:
         found.append("p.sellable")
+    if wish.assortment is not None:
+        found.append(products_sql(wish.assortment, args.put))
     if wish.vendor is not None or wish.vendor_id is not None:
         if wish.vendor_id is not None:
             named = f"vendor_id = {args.put(wish.vendor_id, 'bigint')}"
@@ -108,14 +111,19 @@ def _score(args: _Args, phrase: str) -> str:
     return f"CASE WHEN strpos({text}, {given}) = 0 THEN 0 WHEN {whole} THEN 2 ELSE 1 END"
 
 
-def _shown(order: Order, page: str, total: str, in_stock: bool) -> str:
+def _sold(wish: Wish, args: _Args) -> str:
+    """Which offers of a product count, where the reader's assortment has some of them only."""
+    return offers_sql(wish.assortment, args.put) if wish.assortment is not None and wish.assortment.by_vendor else ""
+
+
+def _shown(order: Order, page: str, total: str, in_stock: bool, sold: str) -> str:
     visible = "count(o.product_id) > 0" + (" AND max(o.level) > 0" if in_stock else "")
     keys = ", ".join(f"page.{name}" for name, _ in KEYS[order])
     return f"""
 {page}
 SELECT CASE WHEN {visible} THEN {ITEM} END, {total}, {keys}
 FROM page JOIN catalog_products p ON p.id = page.id
-LEFT JOIN ({offers_among("(SELECT id FROM page)", ITEM_COLUMNS)}) o ON o.product_id = p.id
+LEFT JOIN ({offers_among("(SELECT id FROM page)", ITEM_COLUMNS, sold)}) o ON o.product_id = p.id
 GROUP BY p.id, {keys} ORDER BY {", ".join("page." + part for part in _SORT[order])}
 """  # noqa: S608 - values are parameters
 
@@ -140,7 +148,7 @@ WITH hits AS MATERIALIZED (
 page AS MATERIALIZED (
   SELECT * FROM hits {after} ORDER BY {", ".join(_SORT[order])} LIMIT {args.put(need, "int")})
 """  # noqa: S608 - values are parameters
-    rows = await db.read(_shown(order, page, "(SELECT count(*) FROM hits)", wish.in_stock), *args)
+    rows = await db.read(_shown(order, page, "(SELECT count(*) FROM hits)", wish.in_stock, _sold(wish, args)), *args)
     if not rows and key is not None:
         return Page([])
     total = rows[0][1] if rows else 0
@@ -181,7 +189,7 @@ WITH page AS MATERIALIZED (
   SELECT p.id, p.sellable, p.popularity, p.price FROM (SELECT * {path} LIMIT {cap}) p
   WHERE {" AND ".join(where)} ORDER BY {", ".join(ordered)} LIMIT {args.put(need, "int")})
 """  # noqa: S608 - values are parameters
-    found = _rows(await db.read(_shown(order, page, "NULL::bigint", wish.in_stock), *args))
+    found = _rows(await db.read(_shown(order, page, "NULL::bigint", wish.in_stock, _sold(wish, args)), *args))
     if len(found) == need:
         return Page(found), False
     beyond = f"SELECT $1::timestamptz, $2::bigint[] {path} OFFSET {cap} LIMIT 1"
@@ -193,6 +201,8 @@ async def facets(wish: Wish) -> tuple[str, bool]:
     counted over a sample only."""
     args = _Args()
     where = _filters(wish, args)
+    sold = _sold(wish, args)
+    sold = f"JOIN catalog_products p ON p.id = s.id WHERE {sold}" if sold else ""
     counts = ", ".join(
         f"""'{column}', (SELECT coalesce(json_agg(json_build_object('value', v, 'count', n) ORDER BY n DESC, v), '[]')
         FROM (SELECT {column} AS v, count(*) AS n FROM sample WHERE {column} IS NOT NULL GROUP BY 1
@@ -208,7 +218,7 @@ vendors AS (
   SELECT f.vendor_id, min(f.vendor_name) AS name, count(DISTINCT s.id) AS n
   FROM sample s JOIN catalog_listings l ON l.product_id = s.id AND l.active
   JOIN catalog_feeds f ON f.connection_id = l.connection_id AND f.live AND f.role = 'supply'
-  GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT {FACET_VALUES})
+  {sold} GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT {FACET_VALUES})
 SELECT json_build_object({counts}, 'vendor', (
   SELECT coalesce(json_agg(json_build_object('value', 'vnd_' || vendor_id, 'label', name, 'count', n)
                            ORDER BY n DESC, vendor_id), '[]') FROM vendors))::text,

@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+import catalog.api
 import connectors.api
 import pricing.api
 from hub.kernel import metrics, store
@@ -136,3 +137,4 @@ async def housekeeping() -> None:
         await webhook_store.forget(tx, KEPT_DAYS, 10_000)
         await connectors.api.forget_old(tx)
         await pricing.api.forget_old_observations(tx)
+    await catalog.api.prune_changes()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import catalog.api
+import catalog.assortment_web
 import catalog.listings_web
 import catalog.staff_web
 import catalog.vendor_web
@@ -61,6 +62,7 @@ FLOW: Flow = {
 
 ROUTES: list[Route] = [
     *catalog.web.routes.all,
+    *catalog.assortment_web.routes.all,
     *catalog.vendor_web.routes.all,
     *catalog.listings_web.routes.all,
     *catalog.staff_web.routes.all,

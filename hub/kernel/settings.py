@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     quota_staff_per_minute: int = Field(
         60_000, ge=0, description="Calls a minute that a procurement key may make; 0 = no limit."
     )
+    changes_kept_days: int = Field(
+        30, ge=1, description="How long /changes reaches back, days; an older cursor begins with a full read."
+    )
     key_cache_s: float = Field(5.0, ge=0, description="How long an API key's lookup is cached, seconds.")
     log_format: Literal["console", "json"] = Field("console", description="Log lines for people or machines.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")

@@ -92,6 +92,7 @@ class Route:
     idempotent: bool
     prefix: str
     raw_body: str | None
+    conditional: bool
 
     @property
     def body_optional(self) -> bool:
@@ -121,15 +122,17 @@ class Routes:
         tx: bool = False,
         idempotent: bool = False,
         raw_body: str | None = None,
+        conditional: bool = False,
     ) -> Callable[[Handler], Handler]:
-        """Declare an operation. `raw_body` names the media types of a body the handler reads itself."""
+        """Declare an operation. `raw_body` names the media types of a body the handler reads itself; with
+        `conditional` it answers If-None-Match (see hub.kernel.conditional)."""
         scopes: frozenset[Access] = frozenset([scope] if isinstance(scope, str) else scope)
 
         def register(handler: Handler) -> Handler:
             self.all.append(
                 Route(
                     method, path, handler, scopes, summary, self.tag, body, query, answer, status,
-                    tx or idempotent, idempotent, self.prefix, raw_body,
+                    tx or idempotent, idempotent, self.prefix, raw_body, conditional,
                 )
             )  # fmt: skip
             return handler
