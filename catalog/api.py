@@ -19,6 +19,8 @@ from catalog.stock import (
     release,
     reserve,
 )
+from catalog.store.watch import assortment_watch_rows
+from catalog.watch import watch_assortment
 
 __all__ = [
     "Drift",
@@ -26,6 +28,7 @@ __all__ = [
     "accept",
     "apply_reports",
     "apply_vendor_reports",
+    "assortment_watch_rows",
     "available",
     "drift",
     "live_listings",
@@ -43,4 +46,5 @@ __all__ = [
     "size",
     "slots_for",
     "sync",
+    "watch_assortment",
 ]

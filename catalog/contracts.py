@@ -111,6 +111,22 @@ class Oversold(Event):
     reserved: int
 
 
+class AssortmentDropped(Event):
+    """Fewer products of this kind can be ordered than the target asks for, and it was enough before."""
+
+    kind: str
+    orderable: int
+    target: int
+
+
+class AssortmentRestored(Event):
+    """Enough products of this kind can be ordered again."""
+
+    kind: str
+    orderable: int
+    target: int
+
+
 class ChangesPage(Frozen):
     """A piece of /changes: `cursors` has the place after each item, `head` how far the log has come."""
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 import pricing.api
-from catalog import assortments
+from catalog import assortments, store
 from catalog.assortments import Assortment
 from catalog.store import shown
 from hub.kernel import clock
@@ -214,6 +214,7 @@ async def assortment() -> dict[str, Any]:
     """Live, orderable products of each kind against the target."""
     now = clock.now()
     counted = await shown.orderable_by_kind(now)
+    below = {row["kind"]: row["below_since"] for row in await store.assortment_watch_rows()}
     kinds = [
         {
             "kind": kind,
@@ -221,6 +222,7 @@ async def assortment() -> dict[str, Any]:
             "denominator": counted.get(kind, (0, 0))[0],
             "target": ASSORTMENT_TARGET,
             "status": "met" if counted.get(kind, (0, 0))[1] >= ASSORTMENT_TARGET else "missed",
+            "below_since": below.get(kind),
         }
         for kind in KINDS
     ]

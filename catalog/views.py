@@ -300,6 +300,7 @@ class KindFigure(View):
     denominator: int  # products listed
     target: int
     status: Literal["met", "missed"]
+    below_since: datetime | None  # when the last count by the watch was first too small
 
 
 class AssortmentView(View):

@@ -73,6 +73,7 @@ from catalog.store.tables import (
     slots,
     stock,
 )
+from catalog.store.watch import assortment_watch_rows, lock_assortment_watch, put_assortment_watch
 
 __all__ = [
     "CANNOT_HOLD",
@@ -83,6 +84,7 @@ __all__ = [
     "adopt_keys",
     "assortment_rows",
     "assortment_watch",
+    "assortment_watch_rows",
     "assortments",
     "change_log",
     "changes_from",
@@ -104,6 +106,7 @@ __all__ = [
     "listed_after",
     "listing_ids",
     "listings",
+    "lock_assortment_watch",
     "lock_products",
     "movements",
     "note_difference",
@@ -116,6 +119,7 @@ __all__ = [
     "products_of_feed",
     "products_sql",
     "prune_changes",
+    "put_assortment_watch",
     "put_feed",
     "put_rules",
     "put_slots",

@@ -29,7 +29,7 @@ import orders.vendor_web
 import orders.web
 import pricing.api
 import pricing.web
-from catalog.contracts import ListingIdentityChanged, ListingsChanged, Oversold
+from catalog.contracts import AssortmentDropped, AssortmentRestored, ListingIdentityChanged, ListingsChanged, Oversold
 from connectors.contracts import ConnectionTurned, PayloadLanded, Quarantined
 from fulfillment.carriers.api import CarrierPayloadLanded
 from fulfillment.contracts import ShipmentUpdated
@@ -48,6 +48,8 @@ FLOW: Flow = {
     ReferencesRecorded: [catalog.api.on_references],
     Quarantined: [],
     Oversold: [],
+    AssortmentDropped: [],
+    AssortmentRestored: [],
     ParityCaseOpened: [],
     ParityCaseClosed: [],
     OrderPlaced: [fulfillment.api.on_placed, orders.api.submit_to_vendors, hub.app.notices.on_order],
@@ -99,6 +101,7 @@ TASKS: dict[str, Task] = {
     "adopt_late": Task(fulfillment.api.adopt_late, "flow", 60),
     "follow_parcels": Task(fulfillment.carriers.api.follow_due, "sync", 30),
     webhooks.SENDING: Task(webhook_lanes.send_due, "flow", 2),
+    "watch_assortment": Task(catalog.api.watch_assortment, "flow", 60),
     "canary": Task(hub.app.operations.canary, "flow", 10),
     "housekeeping": Task(hub.app.operations.housekeeping, "flow", 600),
 }
