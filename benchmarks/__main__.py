@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-NAMES = ("ingest", "read", "push", "order", "bulkhead", "matching", "pulls", "allocation", "webhooks")
+NAMES = ("ingest", "read", "push", "freshness", "order", "bulkhead", "matching", "pulls", "allocation", "webhooks")
 
 
 def main() -> int:
