@@ -59,10 +59,10 @@ class Settings(BaseSettings):
         2**30, ge=2**20, description="Largest decompressed body of an upload that is taken line by line."
     )
     quota_mall_per_minute: int = Field(
-        120_000, ge=0, description="Calls a minute that a mall's key may make; 0 = no limit."
+        300_000, ge=0, description="Calls a minute that a mall's key may make; 0 = no limit."
     )
     quota_vendor_per_minute: int = Field(
-        120_000, ge=0, description="Calls a minute that a vendor's key may make; 0 = no limit."
+        300_000, ge=0, description="Calls a minute that a vendor's key may make; 0 = no limit."
     )
     quota_staff_per_minute: int = Field(
         60_000, ge=0, description="Calls a minute that a procurement key may make; 0 = no limit."

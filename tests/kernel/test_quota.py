@@ -112,7 +112,7 @@ async def test_it_is_applied_again_when_the_server_is_back(processes: list[Quota
 
 async def test_zero_is_no_limit_and_a_keys_own_number_comes_before_its_scopes(processes: list[Quota]) -> None:
     assert await spent(processes[0], Key(8, 0), 500) == 500
-    assert quota.per_minute(Key(9, None)) == 120_000 and quota.per_minute(Key(9, 7)) == 7
+    assert quota.per_minute(Key(9, None)) == 300_000 and quota.per_minute(Key(9, 7)) == 7
 
 
 async def test_over_http_each_scope_is_told_where_it_stands(database: Database, servers: Embedded) -> None:
