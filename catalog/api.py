@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from catalog.changes import note
+from catalog.changes import prune as prune_changes
 from catalog.figures import live_listings, shelf_totals, size
 from catalog.ingest import on_connection_turned, on_payload, put_connection, sync
 from catalog.observing import land_observed
@@ -25,6 +26,8 @@ from catalog.stock import (
     release,
     reserve,
 )
+from catalog.store.watch import assortment_watch_rows
+from catalog.watch import watch_assortment
 from catalog.wording import count_words
 
 __all__ = [
@@ -33,6 +36,7 @@ __all__ = [
     "accept",
     "apply_reports",
     "apply_vendor_reports",
+    "assortment_watch_rows",
     "available",
     "begin_sampling",
     "count_words",
@@ -50,6 +54,7 @@ __all__ = [
     "on_move_confirmed",
     "on_payload",
     "on_references",
+    "prune_changes",
     "put_connection",
     "refuse",
     "reindex",
@@ -61,4 +66,5 @@ __all__ = [
     "slots_for",
     "stop_sampling",
     "sync",
+    "watch_assortment",
 ]

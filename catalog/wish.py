@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from catalog.segment import Term
+
+if TYPE_CHECKING:
+    from catalog.assortments import Assortment
 
 
 class Order(StrEnum):
@@ -38,3 +42,4 @@ class Wish:
     mode: str | None = None
     city: str | None = None
     department: str | None = None
+    assortment: Assortment | None = field(default=None, repr=False)  # a cursor outlives a change of the mall's rules

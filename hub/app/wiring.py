@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import catalog.api
+import catalog.assortment_web
 import catalog.listings_web
 import catalog.matches_web
 import catalog.staff_web
@@ -31,7 +32,7 @@ import pricing.api
 import pricing.cases_web
 import pricing.rates_web
 import pricing.web
-from catalog.contracts import ListingIdentityChanged, ListingsChanged, Oversold
+from catalog.contracts import AssortmentDropped, AssortmentRestored, ListingIdentityChanged, ListingsChanged, Oversold
 from connectors.contracts import ConnectionTurned, PayloadLanded, Quarantined
 from fulfillment.carriers.api import CarrierPayloadLanded
 from fulfillment.contracts import ShipmentUpdated
@@ -64,6 +65,8 @@ FLOW: Flow = {
     ReferencesRecorded: [catalog.api.on_references],
     Quarantined: [],
     Oversold: [],
+    AssortmentDropped: [],
+    AssortmentRestored: [],
     ParityCaseOpened: [],  # these are what malls and vendors are told about cases
     ParityCaseTold: [],
     ParityCaseOffered: [],
@@ -87,6 +90,7 @@ FLOW: Flow = {
 
 ROUTES: list[Route] = [
     *catalog.web.routes.all,
+    *catalog.assortment_web.routes.all,
     *catalog.vendor_web.routes.all,
     *catalog.listings_web.routes.all,
     *catalog.staff_web.routes.all,
@@ -129,6 +133,7 @@ TASKS: dict[str, Task] = {
     "follow_parcels": Task(fulfillment.carriers.api.follow_due, "sync", 30),
     webhooks.SENDING: Task(webhook_lanes.send_due, "flow", 2),
     "count_words": Task(catalog.api.count_words, "flow", 60),
+    "watch_assortment": Task(catalog.api.watch_assortment, "flow", 60),
     "canary": Task(hub.app.operations.canary, "flow", 10),
     "housekeeping": Task(hub.app.operations.housekeeping, "flow", 600),
 }

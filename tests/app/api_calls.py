@@ -96,6 +96,10 @@ def _listing(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
     return {"listings": [{"sku": f"OWN-{next(_fresh)}", "title": "自报商品", "price": "9.90", "on_hand": 3}]}
 
 
+def _rules(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
+    return {"rules": [{"effect": "exclude", "category": "nothing is called so"}]}
+
+
 def _refused(ids: Ids) -> Any:
     return {"connection_id": int(ids["connection"]), "reason": "nobody was refused for this"}
 
@@ -186,6 +190,10 @@ WAYS: dict[str, Way] = {
     "POST /v1/carriers/follows/again": Way("staff", body=lambda *_: {"state": "refused"}),
     "POST /v1/carriers/lookups": Way("staff", body=_carrier_lookup),
     "POST /v1/carriers/payloads": Way("staff", query="carrier=fedex", body=lambda *_: {"message": "nothing known"}),
+    "GET /v1/assortments": _STAFF,
+    "GET /v1/assortments/{mall}": Way("staff", "mall"),
+    "POST /v1/assortments/{mall}/preview": Way("staff", "mall", body=_rules),
+    "PUT /v1/assortments/{mall}": Way("staff", "mall", body=_rules),
     "GET /v1/connections": _STAFF,
     "POST /v1/connections": Way("staff", body=_connection),
     "GET /v1/connections/{id}/codes": Way("staff", "pool"),
