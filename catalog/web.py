@@ -151,8 +151,11 @@ async def _page(
     if found.total is not None:
         tail.append(f'"total":{found.total}')
     if found.facets is not None:
-        tail.append(f'"facets":{found.facets},"facets_as_of":"{found.facets_at.isoformat()}"')
-    tail.append(f'"approximate":{"true" if found.approximate else "false"},"as_of":"{now.isoformat()}"')
+        tail.append(f'"facets":{found.facets}')
+    tail.append(f'"approximate":{"true" if found.approximate else "false"}')
+    if found.facets is not None:
+        tail.append(f'"facets_as_of":"{found.facets_at.isoformat()}"')
+    tail.append(f'"as_of":"{now.isoformat()}"')  # moments come last: tags leave them out
     return f'{{"items":[{",".join(found.items)}],{",".join(tail)}}}'.encode()
 
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 
 from aiohttp import web
 
-_AS_OF = b',"as_of":"'
+_AS_OF = re.compile(rb'(?:,"(?:[a-z]{1,20}_)?as_of":"[^"]{1,40}"){1,2}\}\Z')
+_AS_OF_SPAN = 200  # bytes at the end of an answer within which these fields are
 # The answer depends on whose key it was, and whoever keeps it must ask whether it is still good.
 _KEEPING = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
 
 
 def tag_of(body: bytes) -> str:
-    """The tag of a JSON answer whose last field is `as_of`, which does not count. For answers that no version stands
-    for: what they say also changes with time alone (stock goes stale, slots pass)."""
-    end = body.rfind(_AS_OF)
-    digest = hashlib.blake2b(body[:end] if end > 0 else body, digest_size=12).digest()
+    """The tag of a JSON answer whose last field is `as_of`, perhaps after the `…_as_of` of a part: neither counts. For
+    answers that no version stands for: what they say also changes with time alone (stock goes stale, slots pass)."""
+    end = _AS_OF.search(body, max(0, len(body) - _AS_OF_SPAN))
+    digest = hashlib.blake2b(body[: end.start()] if end is not None else body, digest_size=12).digest()
     return f'W/"{base64.urlsafe_b64encode(digest).decode()}"'
 
 
