@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 NAMES = (
-    "ingest", "read", "push", "order", "bulkhead", "matching", "matching_step", "pulls", "allocation", "webhooks",
-    "parity", "search",
+    "ingest", "read", "push", "freshness", "order", "bulkhead", "matching", "matching_step", "pulls", "allocation",
+    "webhooks", "parity", "search",
 )  # fmt: skip
 
 

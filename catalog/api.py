@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from catalog.changes import note
+from catalog.changes import prune as prune_changes
 from catalog.figures import live_listings, shelf_totals, size
 from catalog.ingest import on_connection_turned, on_payload, put_connection, sync
 from catalog.observing import land_observed
@@ -28,8 +29,10 @@ from catalog.stock import (
     reserve,
     shrink,
 )
+from catalog.store.watch import assortment_watch_rows
 from catalog.store.zones import close_zone, show_in_zone
 from catalog.taking import put_on_shelf
+from catalog.watch import watch_assortment
 from catalog.wording import count_words
 
 __all__ = [
@@ -38,6 +41,7 @@ __all__ = [
     "accept",
     "apply_reports",
     "apply_vendor_reports",
+    "assortment_watch_rows",
     "available",
     "begin_sampling",
     "close_zone",
@@ -58,6 +62,7 @@ __all__ = [
     "on_references",
     "open_holds",
     "product_views",
+    "prune_changes",
     "put_connection",
     "put_on_shelf",
     "refuse",
@@ -73,4 +78,5 @@ __all__ = [
     "slots_near",
     "stop_sampling",
     "sync",
+    "watch_assortment",
 ]

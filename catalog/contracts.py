@@ -31,6 +31,7 @@ class Offer(Frozen):
     fresh: bool
     held_by_parity: bool = False  # for the asking mall: its policy `hold`
     blocked_by_parity: str | None = None  # ... its policy `block`: why, in words
+    outside_assortment: bool = False  # the asking mall's own rules leave it out
     vendor_ref: str | None = None
     category: str | None = None
     city: str | None = None  # where a service takes place
@@ -111,8 +112,28 @@ class Oversold(Event):
     reserved: int
 
 
+class AssortmentDropped(Event):
+    """Fewer products of this kind can be ordered than the target asks for, and it was enough before."""
+
+    kind: str
+    orderable: int
+    target: int
+
+
+class AssortmentRestored(Event):
+    """Enough products of this kind can be ordered again."""
+
+    kind: str
+    orderable: int
+    target: int
+
+
 class ChangesPage(Frozen):
-    """A piece of /changes."""
+    """A piece of /changes: `cursors` has the place after each item, `head` how far the log has come."""
 
     items: list[dict[str, Any]]
+    cursors: list[str]
     next: str
+    full: bool = False  # a piece of a full read
+    head: int = 0
+    unchanged: bool = False  # nothing was looked at, since the log is where the reader says

@@ -1,5 +1,5 @@
 """Offers as orders and routing see them: what each vendor sells now, how much of it, whether that figure is still
-fresh, and whether the asking mall holds it back under its own parity policy."""
+fresh, and whether the asking mall holds it back under its own parity policy or leaves it out of its assortment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from catalog import stock, store
+from catalog import assortments, stock, store
+from catalog.assortments import Assortment
 from catalog.contracts import Offer, SlotOffer
 from catalog.stock import Shelf
 from catalog.store import moves
@@ -30,7 +31,8 @@ async def offers_for(
         return []
     shelves = await stock.available(tx, ids)
     held = await pricing.held(tx, mall_id, ids)
-    return [_offer(row, shelves.get(row["listing_id"], []), tx.now, held.get(row["listing_id"])) for row in rows]
+    sold = await assortments.of_mall_in(tx, mall_id)
+    return [_offer(row, shelves.get(row["listing_id"], []), tx.now, held.get(row["listing_id"]), sold) for row in rows]
 
 
 async def moved_products(tx: Tx, product_ids: Iterable[int]) -> dict[int, int]:
@@ -43,13 +45,14 @@ async def slots_for(tx: Tx, mall_id: int, slot_ids: Sequence[int]) -> list[SlotO
     booked now: the vendor says so, nobody holds it, and it has not begun."""
     rows = await store.slot_rows(tx, list(slot_ids))
     held = await pricing.held(tx, mall_id, sorted({row["listing_id"] for row in rows})) if rows else {}
+    sold = await assortments.of_mall_in(tx, mall_id) if rows else None
     slots = []
     for row in rows:
         shelf = []
         if row["level"] is not None:
             figures = (row["on_hand"], row["level"], row["reserved"], row["buffer"], row["frozen"], row["reported_at"])
             shelf = [Shelf(row["listing_id"], row["slot_ref"], *figures)]
-        offer = _offer(row, shelf, tx.now, held.get(row["listing_id"]))
+        offer = _offer(row, shelf, tx.now, held.get(row["listing_id"]), sold)
         slots.append(
             SlotOffer(
                 slot_id=row["slot_id"],
@@ -73,10 +76,10 @@ async def slots_near(tx: Tx, mall_id: int, product_id: int, at: datetime, limit:
 
 
 def _kept_back(offer: Offer) -> bool:
-    return offer.held_by_parity or offer.blocked_by_parity is not None
+    return offer.held_by_parity or offer.blocked_by_parity is not None or offer.outside_assortment
 
 
-def _offer(row: Any, shelf: Sequence[Shelf], now: datetime, held: Held | None) -> Offer:
+def _offer(row: Any, shelf: Sequence[Shelf], now: datetime, held: Held | None, sold: Assortment | None) -> Offer:
     confirmed = max((s.reported_at for s in shelf), default=None)
     if confirmed is not None and row["complete_at"] is not None:
         confirmed = max(confirmed, row["complete_at"])
@@ -97,10 +100,17 @@ def _offer(row: Any, shelf: Sequence[Shelf], now: datetime, held: Held | None) -
         fresh=confirmed is not None and now - confirmed <= timedelta(seconds=2 * row["promise_s"]),
         held_by_parity=held is not None and held.action == "hold",
         blocked_by_parity=held.detail if held is not None and held.action == "block" else None,
+        outside_assortment=sold is not None and not sold.sells(_facts(row)),
         vendor_ref=row["vendor_ref"],
         category=row["category"],
         city=row["city"],
     )
+
+
+def _facts(row: Any) -> dict[str, Any]:
+    """What rules go by: what the product is, and whose the offer is."""
+    facts = {name: row[f"product_{name}"] for name in ("kind", "category", "brand", "id")}
+    return {**facts, "product_id": facts.pop("id"), "vendor_id": row["vendor_id"]}
 
 
 def _most(shelf: Sequence[Shelf]) -> int | None:

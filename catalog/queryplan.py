@@ -59,7 +59,9 @@ def estimate(sample: Sample, wish: Wish, order: Order, need: int, sellable: bool
     rows = need * (path + 1) / (fitting + 0.5)
     gather, aside = _gathering(sample, wish, worded, lists)
     scoring = 0.0 if wish.gtin is not None else SCORED * sample.step * (found + 0.5)
-    return Estimate(rows, WALKED * rows, gather, scoring, aside, float(found * sample.step), hits, found >= TELLING)
+    # Single products that an assortment names are not known in the sample.
+    telling = found >= TELLING and not (wish.assortment is not None and wish.assortment.by_product)
+    return Estimate(rows, WALKED * rows, gather, scoring, aside, float(found * sample.step), hits, telling)
 
 
 def _gathering(sample: Sample, wish: Wish, worded: Rows | None, lists: list[int]) -> tuple[float, bool]:

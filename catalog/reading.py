@@ -5,7 +5,7 @@ verdict is shown beside an offer; it never changes what is shown first."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import orjson
 
 import pricing.api
+from catalog import assortments, store
+from catalog.assortments import Assortment
 from catalog.store import moves, shown
 from hub.kernel import clock
 from hub.kernel.db import Tx
@@ -59,17 +61,20 @@ async def refused_listings(mall_id: int | None) -> frozenset[int]:
     return _NOBODY if mall_id is None else await pricing.api.refused_for_mall(mall_id)
 
 
+_Reader = tuple[frozenset[int], Assortment | None]  # what one mall holds, and what it sells
+
+
 class _Together:
     """Reads products for everybody who asks while the previous read is under way, in one statement."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._waiting: dict[frozenset[int], dict[int, list[asyncio.Future[bytes | None]]]] = {}
+        self._waiting: dict[_Reader, dict[int, list[asyncio.Future[bytes | None]]]] = {}
         self._reading: asyncio.Task[None] | None = None
 
-    def product(self, product_id: int, held: frozenset[int]) -> asyncio.Future[bytes | None]:
+    def product(self, product_id: int, reader: _Reader) -> asyncio.Future[bytes | None]:
         future: asyncio.Future[bytes | None] = self.loop.create_future()
-        self._waiting.setdefault(held, {}).setdefault(product_id, []).append(future)
+        self._waiting.setdefault(reader, {}).setdefault(product_id, []).append(future)
         if self._reading is None or self._reading.done():
             self._reading = self.loop.create_task(self._read())
         return future
@@ -77,9 +82,9 @@ class _Together:
     async def _read(self) -> None:
         while self._waiting:
             waiting, self._waiting = self._waiting, {}
-            for held, wanted in waiting.items():
+            for reader, wanted in waiting.items():
                 try:
-                    texts = await product_texts(list(wanted), held)
+                    texts = await product_texts(list(wanted), *reader)
                 except Exception as error:
                     _settle(wanted, error)
                 else:
@@ -101,30 +106,35 @@ def _settle(wanted: dict[int, list[asyncio.Future[bytes | None]]], error: Except
 _together: _Together | None = None
 
 
-async def product(product_id: int, held: frozenset[int]) -> bytes:
-    """One product with its offers as JSON; raises NotFound."""
+async def product(product_id: int, held: frozenset[int], assortment: Assortment | None = None) -> bytes:
+    """One product with its offers as JSON; raises NotFound, also for what this reader's assortment does not have."""
     global _together
     loop = asyncio.get_running_loop()
     if _together is None or _together.loop is not loop:
         _together = _Together(loop)
-    answer = await _together.product(product_id, held)
+    answer = await _together.product(product_id, (held, assortment))
     if answer is None:
         raise NotFound("there is no such product", code="no_such_product")
     return answer
 
 
-async def product_texts(ids: Sequence[int], held: frozenset[int]) -> dict[int, str]:
-    """The JSON of each product that exists, with its offers and their verdicts; two reads whatever the number."""
+async def product_texts(
+    ids: Sequence[int], held: frozenset[int], assortment: Assortment | None = None
+) -> dict[int, str]:
+    """The JSON of each product that exists for this reader, with its offers and their verdicts; two reads whatever the
+    number."""
     now = clock.now()
-    texts = _texts(await shown.product_texts(ids, list(held), now))
+    texts = _texts(await shown.product_texts(ids, list(held), now, assortment))
     verdicts = await pricing.api.standing_verdicts([n for text in texts.values() for n, _ in text.offers])
     tail = f',"as_of":"{now.isoformat()}"'
     return {product_id: text.joined(verdicts, tail) for product_id, text in texts.items()}
 
 
-async def product_views(tx: Tx, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """The products that are on sale, as the feed of changes shows them (no mall's own holds), within `tx`."""
-    texts = _texts(await shown.product_texts_in(tx, ids, [], tx.now))
+async def product_views(tx: Tx, ids: Sequence[int], mall_id: int | None = None) -> dict[int, dict[str, Any]]:
+    """The products that are on sale, as the feed of changes shows them (no mall's own holds, but its assortment as it
+    is when this is called), within `tx`."""
+    assortment = await assortments.of_mall_in(tx, mall_id) if mall_id is not None else None
+    texts = _texts(await shown.product_texts_in(tx, ids, [], tx.now, assortment))
     verdicts = await pricing.api.verdicts(tx, [n for text in texts.values() for n, _ in text.offers])
     views = {product_id: orjson.loads(text.joined(verdicts)) for product_id, text in texts.items()}
     return {product_id: view for product_id, view in views.items() if view["listed"]}
@@ -135,23 +145,30 @@ async def products_of_gtins(gtins: Sequence[str]) -> dict[str, int]:
     return await shown.ids_of_gtins(gtins)
 
 
-async def moved_to(texts: Mapping[int, str]) -> dict[int, int]:
-    """Of products as they are shown: id -> the product that it went into, for those that did. One that is on sale went
-    nowhere, so that this costs a read only for the others."""
-    gone = [number for number, text in texts.items() if _UNLISTED in text]
+async def moved_to(
+    asked: Iterable[int], texts: Mapping[int, str], assortment: Assortment | None = None
+) -> dict[int, int]:
+    """Of products that are asked for and what is shown of them: id -> the product that it went into, for those that
+    did. One that is on sale went nowhere, so that this costs a read only for the others; one that an assortment does
+    not have may only have lost its offers to the other."""
+    gone = [n for n in asked if (_UNLISTED in texts[n] if n in texts else assortment is not None)]
     return await moves.moved_ids(gone) if gone else {}
 
 
-async def availability(listing_id: int, quantity: int, area: str | None, held: frozenset[int]) -> dict[str, Any]:
+async def availability(
+    listing_id: int, quantity: int, area: str | None, held: frozenset[int], assortment: Assortment | None = None
+) -> dict[str, Any]:
     """What is left of one listing and whether `quantity` of it can be had, with the reason when it cannot. `area` is a
     city: a listing that is bound to another city does not serve it. Raises NotFound."""
     now = clock.now()
-    row = await shown.availability(listing_id, list(held), now)
+    row = await shown.availability(listing_id, list(held), now, assortment)
     if row is None:
         raise NotFound("there is no such listing", code="no_such_listing")
     available, level = row["available"], row["level"]
     if not row["active"]:
         reason: str | None = "not_listed"
+    elif not row["sold"]:
+        reason = "not_in_assortment"
     elif row["held"]:
         reason = "held_by_policy"
     elif area is not None and row["city"] is not None and row["city"] != area:
@@ -197,12 +214,14 @@ class SlotWish(NamedTuple):
     limit: int
 
 
-async def free_slots(product_id: int, wish: SlotWish, held: frozenset[int]) -> tuple[list[Any], datetime]:
+async def free_slots(
+    product_id: int, wish: SlotWish, held: frozenset[int], assortment: Assortment | None = None
+) -> tuple[list[Any], datetime]:
     """Rows (start, id, JSON) of slots that are free now, and when now was; raises NotFound for what is no clinic
     service."""
     now = clock.now()
-    rows = await shown.free_slots(product_id, list(held), now, **wish._asdict())
-    if not rows and not await shown.is_bookable_product(product_id):
+    rows = await shown.free_slots(product_id, list(held), now, **wish._asdict(), assortment=assortment)
+    if not rows and not await shown.is_bookable_product(product_id, assortment):
         raise NotFound("there is no such clinic service", code="no_such_clinic")
     return rows, now
 
@@ -211,6 +230,7 @@ async def assortment() -> dict[str, Any]:
     """Live, orderable products of each kind against the target."""
     now = clock.now()
     counted = await shown.orderable_by_kind(now)
+    below = {row["kind"]: row["below_since"] for row in await store.assortment_watch_rows()}
     kinds = [
         {
             "kind": kind,
@@ -218,6 +238,7 @@ async def assortment() -> dict[str, Any]:
             "denominator": counted.get(kind, (0, 0))[0],
             "target": ASSORTMENT_TARGET,
             "status": "met" if counted.get(kind, (0, 0))[1] >= ASSORTMENT_TARGET else "missed",
+            "below_since": below.get(kind),
         }
         for kind in KINDS
     ]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from catalog.segment import Term
 from catalog.wish import Wish
 
+if TYPE_CHECKING:
+    from catalog.assortments import Assortment, Rule
+
 Rows = NDArray[np.int32]  # positions of products in the sample, ascending
 FACET_VALUES = 30  # values shown a facet
 FACETS = ("kind", "mode", "category", "brand")
@@ -27,6 +30,7 @@ _TEXTS = (*FACETS, "city", "department")
 _NONE: Rows = np.empty(0, np.int32)
 _LAST_CHARACTER = "\U0010ffff"
 _FACETS_KEPT = 2_000  # searches
+_ASSORTMENTS_KEPT = 100  # of malls
 LATELY = 16  # searches whose words are remembered: one asks several times, for its order, its plan and its facets
 FREQUENT = 100  # products in the sample: the lists of rarer words are put together in no time, and seldom told apart
 WHOLE = 0.8  # of the products with a word that begins like this have this very word
@@ -90,6 +94,7 @@ class Sample:
         self._words = array("i")
         self._price_list, self._sellable_list = array("d"), array("b")
         self._facets: dict[Wish, str] = {}
+        self._assortments: dict[Assortment, NDArray[np.bool_]] = {}
         self._lately: dict[tuple[Term, ...], tuple[Rows | None, list[int]]] = {}
 
     def add(self, products: Iterable[Product]) -> None:
@@ -198,6 +203,8 @@ class Sample:
     def filtered(self, wish: Wish, rows: Rows | None) -> Rows | None:
         """Those of the rows (None: of all) that pass the filters; None for all."""
         rows = self.both(rows, self.sold_by(wish))
+        if wish.assortment is not None:
+            rows = self.both(rows, np.unique(self._sold_rows[self._sold_under(wish.assortment)]))
         tests: list[NDArray[np.bool_]] = []
         chosen: Any = slice(None) if rows is None else rows
         for name, codes in self._texts.items():
@@ -214,6 +221,32 @@ class Sample:
             return rows
         passed = np.flatnonzero(np.logical_and.reduce(tests)).astype(np.int32)
         return passed if rows is None else rows[passed]
+
+    def _sold_under(self, assortment: Assortment) -> NDArray[np.bool_]:
+        """Which sales (rows of _sold_rows) an assortment has, but for its rules about single products, whose ids are
+        not known here. Kept until there is another sample."""
+        found = self._assortments.get(assortment)
+        if found is None:
+            includes = [self._fits(rule) for rule in assortment.rules if rule.include]
+            excludes = [self._fits(rule) for rule in assortment.rules if not rule.include]
+            found = np.logical_or.reduce(includes) if includes else np.ones(len(self._sold_rows), bool)
+            for excluded in excludes:
+                found = found & ~excluded
+            if len(self._assortments) >= _ASSORTMENTS_KEPT:
+                self._assortments.clear()
+            self._assortments[assortment] = found
+        return found
+
+    def _fits(self, rule: Rule) -> NDArray[np.bool_]:
+        fits = np.full(len(self._sold_rows), rule.product_id is None)
+        for name in ("kind", "category", "brand"):
+            value = getattr(rule, name)
+            if value is not None:
+                codes = self._texts[name]
+                fits &= codes.column[self._sold_rows] == codes.numbers.get(value, -1)
+        if rule.vendor_id is not None:
+            fits &= self._sells.column == self._sells.numbers.get(rule.vendor_id, -1)
+        return fits
 
     def count(self, rows: Rows | None) -> int:
         return self.rows if rows is None else len(rows)
@@ -240,20 +273,22 @@ class Sample:
             }
             counted["vendor"] = [
                 {"value": f"vnd_{vendor}", "label": self._vendors.get(vendor, ""), "count": n * self.step}
-                for vendor, n in self._sells.counts(self._sales(rows))
+                for vendor, n in self._sells.counts(self._sales(wish, rows))
             ]
             found = orjson.dumps(counted).decode()
             if len(self._facets) < _FACETS_KEPT:
                 self._facets[wish] = found
         return found
 
-    def _sales(self, rows: Rows | None) -> Rows | None:
+    def _sales(self, wish: Wish, rows: Rows | None) -> Rows | None:
         if rows is None:
             return None
         self._marks[rows] = True
-        sales = np.flatnonzero(self._marks[self._sold_rows]).astype(np.int32)
+        meant = self._marks[self._sold_rows]
         self._marks[rows] = False
-        return sales
+        if wish.assortment is not None:
+            meant &= self._sold_under(wish.assortment)
+        return np.flatnonzero(meant).astype(np.int32)
 
 
 def _union(parts: Sequence[Rows]) -> Rows:
@@ -285,6 +320,8 @@ class Head:
         """The first `count` products that fit, whether they have stock or not."""
         if wish.vendor is not None or wish.vendor_id is not None:
             return []  # vendors come and go at once
+        if wish.assortment is not None and (wish.assortment.by_vendor or wish.assortment.by_product):
+            return []
         rows, _ = self._sample.worded(wish.terms)
         rows = self._sample.filtered(replace(wish, in_stock=False), rows)
         return [self._ids[row] for row in (range(min(count, len(self._ids))) if rows is None else rows[:count])]

@@ -12,6 +12,7 @@ import asyncpg
 
 from catalog.sample import FACET_VALUES
 from catalog.segment import tsquery
+from catalog.store.assortments import offers_sql, products_sql
 from catalog.store.shown import ITEM, ITEM_COLUMNS, offers_among
 from catalog.wish import Order, Wish
 from hub.kernel import db
@@ -74,6 +75,8 @@ def _filters(wish: Wish, args: _Args, *, walked: bool = False, aside: bool = Fal
         found.append(f"p.price <= {args.put(wish.price_max, 'numeric')}")
     if wish.in_stock:
         found.append("p.sellable")
+    if wish.assortment is not None:
+        found.append(products_sql(wish.assortment, args.put))
     if wish.vendor is not None or wish.vendor_id is not None:
         if wish.vendor_id is not None:
             named = f"vendor_id = {args.put(wish.vendor_id, 'bigint')}"
@@ -132,7 +135,12 @@ def _score(args: _Args, phrases: Sequence[str]) -> str:
     return f"CASE WHEN NOT ({part}) THEN 0 WHEN {whole} THEN 2 ELSE 1 END" if given else "0"
 
 
-def _shown(order: Order, page: str, total: str, facets: str, in_stock: bool) -> str:
+def _sold(wish: Wish, args: _Args) -> str:
+    """Which offers of a product count, where the reader's assortment has some of them only."""
+    return offers_sql(wish.assortment, args.put) if wish.assortment is not None and wish.assortment.by_vendor else ""
+
+
+def _shown(order: Order, page: str, total: str, facets: str, in_stock: bool, sold: str) -> str:
     """`total` and `facets` are SQL, evaluated once; the facets come with the first row alone."""
     first = f"(SELECT id FROM page ORDER BY {', '.join(_SORT[order])} LIMIT 1)"  # noqa: S608 - constant text
     visible = "count(o.product_id) > 0" + (" AND max(o.level) > 0" if in_stock else "")
@@ -141,7 +149,7 @@ def _shown(order: Order, page: str, total: str, facets: str, in_stock: bool) -> 
 {page}
 SELECT CASE WHEN {visible} THEN {ITEM} END, {total}, CASE WHEN page.id = {first} THEN {facets} END, {keys}
 FROM page JOIN catalog_products p ON p.id = page.id
-LEFT JOIN ({offers_among("(SELECT id FROM page)", ITEM_COLUMNS)}) o ON o.product_id = p.id
+LEFT JOIN ({offers_among("(SELECT id FROM page)", ITEM_COLUMNS, sold)}) o ON o.product_id = p.id
 GROUP BY p.id, {keys} ORDER BY {", ".join("page." + part for part in _SORT[order])}
 """  # noqa: S608 - values are parameters
 
@@ -161,7 +169,7 @@ async def gather(
         where.append("p.price IS NOT NULL")
     score = f", {_score(args, wish.phrases)} AS score" if order is Order.RANK else ""
     limit = f"LIMIT {GATHER_CAP}" if order is Order.RANK else ""
-    columns = f", {_FACET_COLUMNS}" if facets else ""
+    columns = f", {_facet_columns(wish, args)}" if facets else ""
     kept = ", ".join(dict.fromkeys(("id", *(name for name, _ in KEYS[order]))))
     after = "".join(f"WHERE {part}" for part in _beyond(order, key, args, KEYS[order]))
     page = f"""
@@ -172,7 +180,8 @@ page AS MATERIALIZED (
   SELECT {kept} FROM hits {after} ORDER BY {", ".join(_SORT[order])} LIMIT {args.put(need, "int")})
 """  # noqa: S608 - values are parameters
     counted = f"(SELECT {_counted('hits')})" if facets else "NULL::text"
-    rows = await _search(_shown(order, page, "(SELECT count(*) FROM hits)", counted, wish.in_stock), args)
+    total = "(SELECT count(*) FROM hits)"
+    rows = await _search(_shown(order, page, total, counted, wish.in_stock, _sold(wish, args)), args)
     if rows:
         return Page(_rows(rows), rows[0][1], rows[0][2])
     return Page([]) if key is not None else Page([], 0, NO_FACETS if facets else None)
@@ -210,7 +219,8 @@ WITH page AS MATERIALIZED (
   SELECT p.id, p.sellable, p.popularity, p.price FROM (SELECT * {path} LIMIT {cap}) p
   WHERE {" AND ".join(where)} ORDER BY {", ".join(ordered)} LIMIT {args.put(need, "int")})
 """  # noqa: S608 - values are parameters
-    found = _rows(await _search(_shown(order, page, "NULL::bigint", "NULL::text", wish.in_stock), args))
+    shown = _shown(order, page, "NULL::bigint", "NULL::text", wish.in_stock, _sold(wish, args))
+    found = _rows(await _search(shown, args))
     if len(found) == need:
         return Page(found), False
     beyond = f"SELECT $1::timestamptz, $2::bigint[] {path} OFFSET {cap} LIMIT 1"
@@ -218,11 +228,18 @@ WITH page AS MATERIALIZED (
 
 
 _FACETS = ("kind", "mode", "category", "brand")
-# Rows from before vendors were kept beside products are looked up (`supplyhub reindex` fills them).
-_VENDORS = """coalesce(p.vendor_ids, ARRAY(
+_SELLERS = """ARRAY(
   SELECT DISTINCT f.vendor_id FROM catalog_listings l JOIN catalog_feeds f ON f.connection_id = l.connection_id
-  WHERE l.product_id = p.id AND l.active AND f.live AND f.role = 'supply')) AS vendor_ids"""
-_FACET_COLUMNS = ", ".join((*(f"p.{name}" for name in _FACETS), _VENDORS))
+  WHERE l.product_id = p.id AND l.active AND f.live AND f.role = 'supply'"""
+# Rows from before vendors were kept beside products are looked up (`supplyhub reindex` fills them).
+_VENDORS = f"coalesce(p.vendor_ids, {_SELLERS})) AS vendor_ids"
+
+
+def _facet_columns(wish: Wish, args: _Args) -> str:
+    """What facets count of a product `p`; its vendors are those whose offers the reader's assortment has."""
+    sold = _sold(wish, args)
+    vendors = f"{_SELLERS} AND {sold}) AS vendor_ids" if sold else _VENDORS
+    return ", ".join((*(f"p.{name}" for name in _FACETS), vendors))
 
 
 def _counted(rows: str) -> str:
@@ -254,7 +271,8 @@ WITH page AS MATERIALIZED (
   WHERE {" AND ".join([*_filters(wish, args, walked=True), "p.sellable"])}
   ORDER BY {ordered} LIMIT {args.put(need, "int")})
 """  # noqa: S608 - values are parameters
-    return Page(_rows(await _search(_shown(Order.POPULAR, page, "NULL::bigint", "NULL::text", wish.in_stock), args)))
+    shown = _shown(Order.POPULAR, page, "NULL::bigint", "NULL::text", wish.in_stock, _sold(wish, args))
+    return Page(_rows(await _search(shown, args)))
 
 
 async def facets(wish: Wish) -> tuple[str, bool]:
@@ -263,7 +281,7 @@ async def facets(wish: Wish) -> tuple[str, bool]:
     args = _Args()
     where = " AND ".join(_filters(wish, args))
     rows = await _search(
-        f"WITH few AS MATERIALIZED (SELECT {_FACET_COLUMNS} FROM catalog_products p WHERE {where} "  # noqa: S608
+        f"WITH few AS MATERIALIZED (SELECT {_facet_columns(wish, args)} FROM catalog_products p WHERE {where} "  # noqa: S608
         f"LIMIT {FACETS_COUNTED + 1}) SELECT {_counted('few')}, (SELECT count(*) FROM few) > {FACETS_COUNTED}",
         args,
     )

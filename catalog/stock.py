@@ -110,13 +110,20 @@ async def apply_reports(tx: Tx, connection_id: int, reports: Sequence[StockRepor
     """Apply one connection's reports and bring the products up to date. Returns `applied` (the figure changed),
     `unchanged` (it is what we have), `stale` (we have a newer one) or `unknown_sku` for each, in input order."""
     ids = await store.listing_ids(tx, connection_id, {report.vendor_sku for report in reports})
-    return await _report(tx, ids, reports)
+    return await _report(tx, [ids.get(report.vendor_sku) for report in reports], reports)
 
 
 async def apply_vendor_reports(tx: Tx, vendor_id: int, reports: Sequence[StockReport]) -> list[str]:
     """The same for a vendor that names its SKUs without saying which of its own connections lists them."""
     ids = await store.vendor_listing_ids(tx, vendor_id, {report.vendor_sku for report in reports})
-    return await _report(tx, ids, reports)
+    return await _report(tx, [ids.get(report.vendor_sku) for report in reports], reports)
+
+
+async def apply_reports_of_vendors(tx: Tx, reports: Sequence[tuple[int, StockReport]]) -> list[str]:
+    """The same for reports of several vendors, each beside its vendor's number."""
+    keys = [(vendor_id, report.vendor_sku) for vendor_id, report in reports]
+    ids = await store.vendors_listing_ids(tx, list(dict.fromkeys(keys)))
+    return await _report(tx, [ids.get(key) for key in keys], [report for _, report in reports])
 
 
 async def close_untold(tx: Tx, connection_id: int, run_id: int) -> int:
@@ -132,13 +139,14 @@ async def close_untold(tx: Tx, connection_id: int, run_id: int) -> int:
     return len(rows)
 
 
-async def _report(tx: Tx, ids: Mapping[str, int], reports: Sequence[StockReport]) -> list[str]:
+async def _report(tx: Tx, ids: Sequence[int | None], reports: Sequence[StockReport]) -> list[str]:
     results = [UNKNOWN_SKU] * len(reports)
-    known = [i for i, report in enumerate(reports) if report.vendor_sku in ids]
-    figures = [
-        Figure(ids[r.vendor_sku], r.location, r.on_hand, r.level, r.version, r.reported_at)
-        for r in (reports[i] for i in known)
-    ]
+    known: list[int] = []
+    figures: list[Figure] = []
+    for i, (listing_id, r) in enumerate(zip(ids, reports, strict=True)):
+        if listing_id is not None:
+            known.append(i)
+            figures.append(Figure(listing_id, r.location, r.on_hand, r.level, r.version, r.reported_at))
     outcome = await apply_figures(tx, figures)
     await settle(tx, outcome)
     for i, result in zip(known, outcome.results, strict=True):

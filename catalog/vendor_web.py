@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 from pydantic import Field, ValidationError
 
-from catalog import stock
+from catalog import gathering, stock
 from catalog.lines import Unreadable, lines
 from connectors.contracts import StockReport
 from hub.kernel import bodies, clock
@@ -26,6 +26,7 @@ from hub.kernel.web import Call, Routes
 routes = Routes("vendors")
 
 PIECE = 500  # updates a transaction
+FEW = 20  # up to so many updates share a transaction with other calls' (see gathering.py)
 MOST = 5_000  # updates a JSON call; NDJSON has no such limit
 MOST_LINES = 1_000_000
 AHEAD = timedelta(minutes=10)  # a report may come from a clock that is this much fast
@@ -116,7 +117,9 @@ async def _apply(call: Call[None, None], items: Sequence[Any]) -> list[Result]:
         places.append(len(results))
         reports.append(report)
         results.append({"sku": report.vendor_sku, "result": ""})
-    if reports:
+    if reports and len(items) <= FEW:
+        outcomes = await gathering.apply(call.vendor_id, reports)
+    elif reports:
         for left in (2, 1, 0):
             try:
                 async with uow(call.principal.tenant) as tx:
@@ -126,6 +129,7 @@ async def _apply(call: Call[None, None], items: Sequence[Any]) -> list[Result]:
                 if not left:
                     raise
                 await asyncio.sleep(min(error.after, 0.2))
+    if reports:
         for place, outcome in zip(places, outcomes, strict=True):
             results[place]["result"] = outcome
     return results

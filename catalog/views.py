@@ -30,7 +30,9 @@ Limit = Annotated[int, Field(ge=1, le=100)]
 Cursor = Annotated[SafeText, Field(min_length=1, max_length=500)]
 
 
-def _shaped(prefix: str) -> AfterValidator:
+def shaped(prefix: str) -> AfterValidator:
+    """An id that looks like `prefix_7`; it stays text."""
+
     def check(value: str) -> str:
         parse_int_id(prefix, value)
         return value
@@ -45,8 +47,8 @@ def _gtin(value: str) -> str:
     return padded
 
 
-ProductId = Annotated[str, _shaped("prd")]
-ListingId = Annotated[str, _shaped("lst")]
+ProductId = Annotated[str, shaped("prd")]
+ListingId = Annotated[str, shaped("lst")]
 Gtin = Annotated[str, AfterValidator(_gtin)]
 
 
@@ -240,7 +242,7 @@ class AvailabilityView(View):
     available: int | None
     level: Level
     can_supply: bool
-    reason: Literal["not_listed", "held_by_policy", "other_area", "stale", "out", "too_few"] | None
+    reason: Literal["not_listed", "not_in_assortment", "held_by_policy", "other_area", "stale", "out", "too_few"] | None
     stock_at: datetime | None
     as_of: datetime
 
@@ -261,10 +263,13 @@ class Change(View):
 
 
 class ChangesView(View):
-    """Changed products in commit order; pass `next` as `after` to go on, also when `items` is empty."""
+    """Changed products in commit order; pass `next` as `after` to go on, also when `items` is empty. `full`: this page
+    is a piece of a full read (from the beginning, when the log does not reach back there): what a mirror holds and no
+    page of the full read has named by the time `full` is false again is gone."""
 
     items: list[Change]
     next: str
+    full: bool
 
 
 class ClinicsQuery(Input):
@@ -330,6 +335,7 @@ class KindFigure(View):
     denominator: int  # products listed
     target: int
     status: Literal["met", "missed"]
+    below_since: datetime | None  # when the last count by the watch was first too small
 
 
 class AssortmentView(View):

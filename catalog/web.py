@@ -1,6 +1,7 @@
 """The catalogue over HTTP for malls and staff: search, products, availability, changes, clinics, the assortment.
 
-Which mall asks comes from its key alone, and only decides which listings its own parity policy keeps it from buying."""
+Which mall asks comes from its key alone; it decides which part of the catalogue is the mall's assortment, and which
+listings its own parity policy keeps it from buying."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from catalog import changes, finding, reading, wording
+from catalog import assortments, changes, finding, reading, wording
+from catalog.assortments import Assortment
 from catalog.contracts import ChangesPage
 from catalog.folding import plain
 from catalog.search import NO_FACETS
@@ -42,7 +44,7 @@ from catalog.views import (
     SuggestView,
 )
 from catalog.wish import Order, Wish
-from hub.kernel import clock
+from hub.kernel import clock, conditional
 from hub.kernel.errors import Fault, NotFound, Rejected
 from hub.kernel.types import gtin14, parse_int_id, public_id
 from hub.kernel.web import Answer, Call, Routes
@@ -53,8 +55,17 @@ POLL_S = 0.5  # how often a waiting reader of changes looks again
 STREAM_S = 900.0  # a stream ends after this; readers come back with Last-Event-ID
 
 
+def _mall(call: Call[Any, Any]) -> int | None:
+    """The calling mall; None for staff, who see everything."""
+    return call.mall_id if call.principal.scope == "mall" else None
+
+
 async def _held(call: Call[Any, Any]) -> frozenset[int]:
-    return await reading.held_listings(call.mall_id if call.principal.scope == "mall" else None)
+    return await reading.held_listings(_mall(call))
+
+
+async def _sold(call: Call[Any, Any]) -> Assortment | None:
+    return await assortments.of_mall(_mall(call))
 
 
 def _path_id(prefix: str, text: str) -> int:
@@ -115,13 +126,13 @@ async def _page(
     """The page of query `q`; `wished` makes the wish of a query. One that finds nothing and holds a word that no title
     has is answered by what it may have meant, and so are its further pages."""
     now = clock.now()
-    held = list(await _held(call))
+    held, sold = list(await _held(call)), await _sold(call)
 
     async def find(text: str, after: str | None) -> finding.Found:
         wish = wished(text)
         if wish is None:
             return finding.Found([], None, 0, False, NO_FACETS if facets else None, now)
-        return await finding.find(wish, sort, after, limit, held, now, facets)
+        return await finding.find(replace(wish, assortment=sold), sort, after, limit, held, now, facets)
 
     meant: str | None = None
     if cursor is not None and cursor.startswith("~"):
@@ -142,8 +153,11 @@ async def _page(
     if found.total is not None:
         tail.append(f'"total":{found.total}')
     if found.facets is not None:
-        tail.append(f'"facets":{found.facets},"facets_as_of":"{found.facets_at.isoformat()}"')
-    tail.append(f'"approximate":{"true" if found.approximate else "false"},"as_of":"{now.isoformat()}"')
+        tail.append(f'"facets":{found.facets}')
+    tail.append(f'"approximate":{"true" if found.approximate else "false"}')
+    if found.facets is not None:
+        tail.append(f'"facets_as_of":"{found.facets_at.isoformat()}"')
+    tail.append(f'"as_of":"{now.isoformat()}"')  # moments come last: tags leave them out
     return f'{{"items":[{",".join(found.items)}],{",".join(tail)}}}'.encode()
 
 
@@ -168,14 +182,17 @@ def _quoted(text: str | None) -> str:
 _SORTS = {"price": Order.PRICE, "-price": Order.PRICE_DOWN, "newest": Order.NEWEST}
 
 
-@routes.get("/products", scope=READERS, summary="Search and browse", query=ProductsQuery, answer=ProductPage)
-async def search(call: Call[None, ProductsQuery]) -> bytes:
+@routes.get(
+    "/products", scope=READERS, summary="Search and browse", query=ProductsQuery, answer=ProductPage, conditional=True
+)
+async def search(call: Call[None, ProductsQuery]) -> web.Response:
     """Words are all needed; an empty `q` browses. Products without stock come last; parity never counts. Where nothing
     holds a word of `q`, what it may have meant is searched instead, and `corrected` says so."""
     query = call.query
     reader = call.mall_id if call.principal.scope == "mall" else 0
     sort = _SORTS.get(query.sort)
-    return await _page(query.q, partial(_wish, query, reader), sort, query.cursor, query.limit, query.facets, call)
+    page = await _page(query.q, partial(_wish, query, reader), sort, query.cursor, query.limit, query.facets, call)
+    return conditional.answer(call.request, page, conditional.tag_of(page))
 
 
 @routes.get("/products/suggest", scope=READERS, summary="Queries to go on to", query=SuggestQuery, answer=SuggestView)
@@ -198,12 +215,14 @@ async def lookup(call: Call[LookupIn, None]) -> bytes:
         known = await reading.products_of_gtins(gtins)
         wanted = {gtin: known.get(gtin) for gtin in gtins}
     numbers = list(dict.fromkeys(number for number in wanted.values() if number is not None))
-    held = await _held(call)
-    texts = await reading.product_texts(numbers, held)
-    missing = [text for text, number in wanted.items() if number is None or number not in texts]
-    moved = await reading.moved_to(texts)
+    held, sold = await _held(call), await _sold(call)
+    texts = await reading.product_texts(numbers, held, sold)
+    moved = await reading.moved_to(numbers, texts, sold)
     if moved:
-        texts |= await reading.product_texts(sorted(set(moved.values()) - texts.keys()), held)
+        texts |= await reading.product_texts(sorted(set(moved.values()) - texts.keys()), held, sold)
+        moved = {old: new for old, new in moved.items() if new in texts}
+    missing = [text for text, n in wanted.items() if n is None or moved.get(n, n) not in texts]
+    if moved:
         numbers = list(dict.fromkeys(moved.get(number, number) for number in numbers))
     items = ",".join(texts[number] for number in numbers if number in texts)
     merged = {public_id("prd", old): public_id("prd", new) for old, new in moved.items()}
@@ -211,14 +230,29 @@ async def lookup(call: Call[LookupIn, None]) -> bytes:
     return f'{{"items":[{items}],{rest},"as_of":"{now.isoformat()}"}}'.encode()
 
 
-@routes.get("/products/{id}", scope=READERS, summary="One product with its offers", answer=ProductView)
-async def product(call: Call[None, None]) -> bytes | Answer:
+@routes.get(
+    "/products/{id}", scope=READERS, summary="One product with its offers", answer=ProductView, conditional=True
+)
+async def product(call: Call[None, None]) -> web.Response | Answer:
     """The id of a product that went into another answers 307 with the Location of that one, and `merged_into`."""
     number = _path_id("prd", call.path["id"])
-    found = await reading.product(number, await _held(call))
-    moved = await reading.moved_to({number: found.decode()}) if b'"listed":false' in found else {}
-    if not moved:
-        return found
+    held, sold = await _held(call), await _sold(call)
+    try:
+        found = await reading.product(number, held, sold)
+    except NotFound:
+        there = await _moved(number, {}, held, sold)
+        if there is None:
+            raise
+        return there
+    there = await _moved(number, {number: found.decode()}, held, sold) if b'"listed":false' in found else None
+    return there or conditional.answer(call.request, found, conditional.tag_of(found))
+
+
+async def _moved(number: int, texts: dict[int, str], held: frozenset[int], sold: Assortment | None) -> Answer | None:
+    """Where a product went, if it did and the reader's assortment has the other."""
+    moved = await reading.moved_to([number], texts, sold)
+    if not moved or (sold is not None and not await reading.product_texts(list(moved.values()), held, sold)):
+        return None
     now = public_id("prd", moved[number])
     there = {"id": public_id("prd", number), "merged_into": now}
     return Answer(there, status=307, headers={"Location": f"/v1/products/{now}"})
@@ -231,29 +265,41 @@ async def product(call: Call[None, None]) -> bytes | Answer:
 async def availability(call: Call[None, AvailabilityQuery]) -> bytes:
     query = call.query
     listing_id = parse_int_id("lst", query.listing_id)
-    mall_id = call.mall_id if call.principal.scope == "mall" else None
-    refused = await reading.refused_listings(mall_id)
-    return orjson.dumps(await reading.availability(listing_id, query.qty, query.area, refused))
+    refused, sold = await reading.refused_listings(_mall(call)), await _sold(call)
+    return orjson.dumps(await reading.availability(listing_id, query.qty, query.area, refused, sold))
 
 
-@routes.get("/changes", scope=READERS, summary="Every change, in commit order", query=ChangesQuery, answer=ChangesView)
-async def changes_page(call: Call[None, ChangesQuery]) -> bytes:
-    """With `wait` an empty answer is held back until something changes, up to 25 s."""
+@routes.get(
+    "/changes", scope=READERS, summary="Every change, in commit order", query=ChangesQuery, answer=ChangesView,
+    conditional=True,
+)  # fmt: skip
+async def changes_page(call: Call[None, ChangesQuery]) -> web.Response:
+    """With `wait` an empty answer is held back until something changes, up to 25 s. The tag says how far the log had
+    come: a client that has this very page is told so without anything being read."""
     query = call.query
     deadline = time.monotonic() + query.wait
-    async for page in _changes(call.request, query.after, query.limit, deadline):
+    asked = f"-{zlib.crc32(f'{_mall(call)} {query.after} {query.limit}'.encode()):08x}"  # never another page's tag
+    heads = [tag.removesuffix(asked) for tag in conditional.known_tags(call.request) if tag.endswith(asked)]
+    unless = next((int(head) for head in heads if re.fullmatch("[0-9]{1,18}", head)), None)
+    async for page in _changes(call, query.after, query.limit, deadline, unless):
         if page.items or time.monotonic() >= deadline:
             break
-    return orjson.dumps({"items": page.items, "next": page.next})
+    body = b"" if page.unchanged else orjson.dumps({"items": page.items, "next": page.next, "full": page.full})
+    return conditional.answer(call.request, body, f'W/"{page.head}{asked}"')
 
 
-async def _changes(request: web.Request, after: str | None, limit: int, deadline: float) -> AsyncIterator[ChangesPage]:
+async def _changes(
+    call: Call[Any, Any], after: str | None, limit: int, deadline: float, unless: int | None = None
+) -> AsyncIterator[ChangesPage]:
     """Pages of changes as they come, empty ones too, until the deadline or until nobody listens."""
+    mall_id = _mall(call)
+    views = partial(reading.product_views, mall_id=mall_id)
     while True:
-        page = await changes.changes_after(after, limit, reading.product_views)
+        page = await changes.changes_after(after, limit, views, mall_id, unless)
         yield page
-        after = page.next
-        if time.monotonic() >= deadline or request.transport is None:
+        if not page.unchanged:
+            after = page.next
+        if time.monotonic() >= deadline or call.request.transport is None:
             return
         if not page.items:
             await asyncio.sleep(min(POLL_S, max(0.0, deadline - time.monotonic())))
@@ -266,7 +312,7 @@ async def _changes(request: web.Request, after: str | None, limit: int, deadline
 async def changes_stream(call: Call[None, ChangesQuery]) -> web.StreamResponse:
     """Each event's id is the cursor after it; a browser sends the last one back by itself as Last-Event-ID."""
     after = call.request.headers.get("Last-Event-ID") or call.query.after
-    pages = _changes(call.request, after, call.query.limit, time.monotonic() + STREAM_S)
+    pages = _changes(call, after, call.query.limit, time.monotonic() + STREAM_S)
     first = await anext(pages)  # a bad cursor is refused before the stream begins
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await response.prepare(call.request)
@@ -278,12 +324,14 @@ async def changes_stream(call: Call[None, ChangesQuery]) -> web.StreamResponse:
 
 
 def _events(page: ChangesPage) -> bytes:
-    """One event a change; the last carries the cursor after all of them, so a cut stream repeats and never skips."""
+    """One event a change, each with the cursor after it: a stream that is cut anywhere goes on after the last event
+    that arrived whole, and every stretch of it is progress. A page without changes moves the cursor alone."""
     if not page.items:
-        return b": nothing new\n\n"
-    events = [b"event: change\ndata: " + orjson.dumps(item) for item in page.items]
-    events[-1] = b"id: " + page.next.encode() + b"\n" + events[-1]
-    return b"\n\n".join(events) + b"\n\n"
+        return b": nothing new\nid: " + page.next.encode() + b"\n\n"
+    return b"".join(
+        b"id: " + cursor.encode() + b"\nevent: change\ndata: " + orjson.dumps(item) + b"\n\n"
+        for item, cursor in zip(page.items, page.cursors, strict=True)
+    )
 
 
 @routes.get("/clinics", scope=READERS, summary="Services sold by appointment", query=ClinicsQuery, answer=ProductPage)
@@ -305,7 +353,8 @@ async def slots(call: Call[None, SlotsQuery]) -> bytes:
     query = call.query
     after = _read_slot_cursor(query.cursor) if query.cursor else None
     wish = reading.SlotWish(query.city, query.department, query.start, query.end, after, query.limit + 1)
-    rows, now = await reading.free_slots(_path_id("prd", call.path["id"]), wish, await _held(call))
+    service, held = _path_id("prd", call.path["id"]), await _held(call)
+    rows, now = await reading.free_slots(service, wish, held, await _sold(call))
     following = None
     if len(rows) > query.limit:
         last = rows[query.limit - 1]

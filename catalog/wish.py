@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from catalog.segment import Term
+
+if TYPE_CHECKING:
+    from catalog.assortments import Assortment
 
 
 class Order(StrEnum):
@@ -39,6 +43,7 @@ class Wish:
     city: str | None = None
     department: str | None = None
     zone: tuple[int, int] | None = None  # an emergency's zone, and the mall that looks at it (0: staff)
+    assortment: Assortment | None = field(default=None, repr=False)  # a cursor outlives a change of the mall's rules
 
     @property
     def few(self) -> bool:

@@ -1,8 +1,8 @@
 """Which vendor's offer serves which line. Pure and deterministic: offers and wishes in, choices and misses out,
-whatever the order in which the offers come. An offer serves when its stock is fresh and covers the quantity,
-the mall's parity policy does not hold it, and its price is within the line's `max_price`. Without a policy of the
-mall the cheapest comes first, then the better stocked, then the lower vendor number; with one, offers are scored by its
-weights (orders.policy) and the lowest score comes first. Parity findings never change the ranking."""
+whatever the order in which the offers come. An offer serves when the mall's assortment has it, its stock is fresh and
+covers the quantity, the mall's parity policy does not hold it, and its price is within the line's `max_price`. Without
+a policy of the mall the cheapest comes first, then the better stocked, then the lower vendor number; with one, offers
+are scored by its weights (orders.policy) and the lowest score comes first. Parity findings never change the ranking."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Why(StrEnum):
 
     UNKNOWN = "unknown"  # nobody offers it
     TRIED = "tried"  # every vendor that offers it has already been asked for this line
+    OUTSIDE = "not_in_assortment"
     HELD = "held_by_parity"
     BLOCKED = "blocked_by_parity"
     OUT_OF_STOCK = "out_of_stock"  # too few, or the figure is stale
@@ -83,6 +84,9 @@ def rank(wish: Wish, offers: Iterable[Offer], taken: Mapping[int, int] | None = 
     left = [o for o in left if o.vendor_id not in wish.tried]
     if not left:
         return Miss(wish, Why.TRIED)
+    left = [o for o in left if not o.outside_assortment]
+    if not left:
+        return Miss(wish, Why.OUTSIDE)
     shown = [o for o in left if not o.held_by_parity]
     if not shown:
         return Miss(wish, Why.HELD)

@@ -171,6 +171,8 @@ async def _taken(tx: Tx, mall_id: int, no: int, slot: SlotOffer) -> Conflict:
 
 async def _check_slot(tx: Tx, mall_id: int, no: int, line: LineIn, slot: SlotOffer) -> None:
     wish = _slot_wish(no, line)
+    if slot.offer.outside_assortment:
+        raise refusal([Miss(wish, Why.OUTSIDE)])
     if slot.offer.held_by_parity:
         raise refusal([Miss(wish, Why.HELD)])
     if slot.offer.blocked_by_parity is not None:
@@ -238,6 +240,7 @@ def refusal(misses: Sequence[Miss]) -> Rejected | Conflict:
     for why, detail, code in (
         (Why.UNKNOWN, "there is no such thing on offer", "unknown_product"),
         (Why.TRIED, "there is no such thing on offer", "unknown_product"),
+        (Why.OUTSIDE, "this mall's assortment does not have it", "not_in_assortment"),
         (Why.HELD, "this mall's parity policy holds every offer", "held_by_parity"),
         (Why.BLOCKED, "this mall's parity policy blocks every offer", "blocked_by_parity"),
         (Why.OUT_OF_STOCK, "not enough in stock", "out_of_stock"),

@@ -1,5 +1,18 @@
 """What the catalogue keeps, and all SQL over it but the shelf's (stock.py) and the search's (search.py)."""
 
+from catalog.store.assortments import (
+    assortment_rows,
+    count_difference,
+    count_fitting,
+    note_difference,
+    offers_sql,
+    products_sql,
+    put_rules,
+    queue_for_rules,
+    rules_now,
+    rules_of,
+    show_again,
+)
 from catalog.store.bulk import (
     CANNOT_HOLD,
     active_digests,
@@ -16,6 +29,16 @@ from catalog.store.bulk import (
     stage,
     upsert_staged_listings,
     vendor_listing_ids,
+    vendors_listing_ids,
+)
+from catalog.store.changelog import (
+    add_changes,
+    changes_from,
+    kept_changes,
+    listed_after,
+    prune_changes,
+    sequence_changes,
+    unsequenced_changes,
 )
 from catalog.store.feeds import (
     add_run_page,
@@ -30,20 +53,18 @@ from catalog.store.identities import identity_rows, known_identities, settle_ide
 from catalog.store.match_tables import match_queue, matches, redirects, regroupings
 from catalog.store.offered import far_moves, keep_prices, packs_of_families, prices_of_products, set_price
 from catalog.store.products import (
-    add_changes,
-    changes_from,
     lock_listing,
     lock_products,
     offer_rows,
     products_of,
     products_of_feed,
     refresh_products,
-    sequence_changes,
     slot_ids_near,
     slot_rows,
-    unsequenced_changes,
 )
 from catalog.store.tables import (
+    assortment_watch,
+    assortments,
     change_log,
     feeds,
     holds,
@@ -56,6 +77,7 @@ from catalog.store.tables import (
     stock,
     zones,
 )
+from catalog.store.watch import assortment_watch_rows, lock_assortment_watch, put_assortment_watch
 
 __all__ = [
     "CANNOT_HOLD",
@@ -63,9 +85,15 @@ __all__ = [
     "add_changes",
     "add_run_page",
     "adopt_keys",
+    "assortment_rows",
+    "assortment_watch",
+    "assortment_watch_rows",
+    "assortments",
     "change_log",
     "changes_from",
     "confirm_feed",
+    "count_difference",
+    "count_fitting",
     "count_unseen",
     "far_moves",
     "feeds",
@@ -77,16 +105,21 @@ __all__ = [
     "insert_staged_listings",
     "insert_staged_products",
     "keep_prices",
+    "kept_changes",
     "known_identities",
     "known_listings",
+    "listed_after",
     "listing_ids",
     "listings",
+    "lock_assortment_watch",
     "lock_listing",
     "lock_products",
     "match_queue",
     "matches",
     "movements",
+    "note_difference",
     "offer_rows",
+    "offers_sql",
     "packs_of_families",
     "places_of_vendor",
     "prices_of_products",
@@ -94,16 +127,24 @@ __all__ = [
     "products",
     "products_of",
     "products_of_feed",
+    "products_sql",
+    "prune_changes",
+    "put_assortment_watch",
     "put_feed",
+    "put_rules",
     "put_slots",
+    "queue_for_rules",
     "redirects",
     "refresh_products",
     "regroupings",
     "retitle_products",
+    "rules_now",
+    "rules_of",
     "run_pages",
     "sequence_changes",
     "set_price",
     "settle_identities",
+    "show_again",
     "slot_ids_near",
     "slot_rows",
     "slots",
@@ -114,5 +155,6 @@ __all__ = [
     "untold_shelf",
     "upsert_staged_listings",
     "vendor_listing_ids",
+    "vendors_listing_ids",
     "zones",
 ]

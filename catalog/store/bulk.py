@@ -95,6 +95,26 @@ async def vendor_listing_ids(tx: Tx, vendor_id: int, skus: Iterable[str]) -> dic
     return {row[0]: row[1] for row in rows}
 
 
+async def vendors_listing_ids(tx: Tx, keys: Sequence[tuple[int, str]]) -> dict[tuple[int, str], int]:
+    """The same for (vendor id, SKU) of several vendors."""
+    vendors = [vendor_id for vendor_id, _ in keys]
+    rows = await tx.fetch(
+        """
+        WITH theirs AS MATERIALIZED (
+          SELECT connection_id, vendor_id FROM catalog_feeds WHERE role = 'supply' AND vendor_id = ANY($3::bigint[]))
+        SELECT w.n::int, x.id FROM unnest($1::bigint[], $2::text::text[]) WITH ORDINALITY AS w(vendor_id, sku, n)
+        CROSS JOIN LATERAL (
+          SELECT l.id FROM theirs t
+          JOIN catalog_listings l ON l.connection_id = t.connection_id AND l.vendor_sku = w.sku
+          WHERE t.vendor_id = w.vendor_id ORDER BY l.active DESC, l.id LIMIT 1) x
+        """,
+        vendors,
+        texts([sku for _, sku in keys]),
+        sorted(set(vendors)),
+    )
+    return {keys[row[0] - 1]: row[1] for row in rows}
+
+
 async def find_products(
     tx: Tx, gtins: Iterable[str], brand_models: Iterable[str], ids: Iterable[int]
 ) -> list[asyncpg.Record]:

@@ -1,5 +1,4 @@
-"""SQL about products and their offers: upkeep of what a product sums up, the log of changes, and offers as orders
-see them."""
+"""SQL about products and their offers: upkeep of what a product sums up, and offers as orders see them."""
 
 from __future__ import annotations
 
@@ -8,7 +7,6 @@ from datetime import datetime
 
 import asyncpg
 
-from catalog.store.literals import integers
 from hub.kernel.db import Tx
 
 
@@ -74,44 +72,11 @@ async def products_of_feed(tx: Tx, connection_id: int) -> list[int]:
     return [row[0] for row in rows]
 
 
-_SEQUENCER = 7_301_944_020_331_001  # the advisory lock under which changes get their numbers
-
-
-async def add_changes(tx: Tx, product_ids: Sequence[int]) -> None:
-    await tx.run(
-        "INSERT INTO catalog_changes (product_ids, at) VALUES ($1::text::bigint[], $2)", integers(product_ids), tx.now
-    )
-
-
-async def unsequenced_changes(tx: Tx) -> bool:
-    return bool(await tx.fetchval("SELECT EXISTS (SELECT 1 FROM catalog_changes WHERE seq IS NULL)"))
-
-
-async def sequence_changes(tx: Tx) -> None:
-    """Number what has been committed since the last time. The lock is held to the end of this transaction, and
-    the numbering statement looks only after it has the lock: numbers become visible in their own order."""
-    await tx.run("SELECT pg_advisory_xact_lock($1)", _SEQUENCER)
-    await tx.run(
-        """
-        UPDATE catalog_changes c SET seq = n.seq
-        FROM (SELECT id, coalesce((SELECT max(seq) FROM catalog_changes), 0) + row_number() OVER (ORDER BY id) AS seq
-              FROM catalog_changes WHERE seq IS NULL) n
-        WHERE c.id = n.id
-        """
-    )
-
-
-async def changes_from(tx: Tx, seq: int, limit: int) -> list[asyncpg.Record]:
-    """Numbered changes from `seq` on, at most `limit` rows."""
-    return await tx.fetch(
-        "SELECT seq, product_ids FROM catalog_changes WHERE seq >= $1 ORDER BY seq LIMIT $2", seq, limit
-    )
-
-
 _OFFER = """
 SELECT l.id AS listing_id, l.product_id, l.connection_id, f.vendor_id, f.vendor_name, l.vendor_sku, l.title, l.kind,
   l.mode, l.price, l.currency, l.category, l.city, f.complete_at,
-  coalesce(l.attributes->>'vendor_ref', l.external_id) AS vendor_ref, f.promise_s
+  coalesce(l.attributes->>'vendor_ref', l.external_id) AS vendor_ref, f.promise_s,
+  p.kind AS product_kind, p.category AS product_category, p.brand AS product_brand
 """
 
 
@@ -119,6 +84,7 @@ async def offer_rows(tx: Tx, product_ids: Sequence[int], listing_ids: Sequence[i
     """Active listings of live supply connections, by product or by their own id."""
     return await tx.fetch(
         _OFFER + "FROM catalog_listings l JOIN catalog_feeds f ON f.connection_id = l.connection_id "
+        "JOIN catalog_products p ON p.id = l.product_id "
         "WHERE (l.product_id = ANY($1::bigint[]) OR l.id = ANY($2::bigint[])) "
         "AND l.active AND f.live AND f.role = 'supply' ORDER BY l.id",
         product_ids,
@@ -158,7 +124,7 @@ async def slot_rows(tx: Tx, slot_ids: Sequence[int]) -> list[asyncpg.Record]:
         + """, t.id AS slot_id, t.slot_ref, t.version AS slot_version, t.start_at, t.end_at, s.on_hand, s.level,
           s.reserved, s.buffer, s.frozen, s.reported_at
         FROM catalog_slots t JOIN catalog_listings l ON l.id = t.listing_id
-        JOIN catalog_feeds f ON f.connection_id = l.connection_id
+        JOIN catalog_feeds f ON f.connection_id = l.connection_id JOIN catalog_products p ON p.id = l.product_id
         LEFT JOIN catalog_stock s ON s.listing_id = t.listing_id AND s.location = t.slot_ref
         WHERE t.id = ANY($1::bigint[]) AND l.active AND f.live AND f.role = 'supply' ORDER BY t.id
         """,

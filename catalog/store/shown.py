@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import asyncpg
 
+from catalog.store.assortments import Args, offers_sql, products_sql
 from hub.kernel.db import Tx, read
+
+if TYPE_CHECKING:
+    from catalog.assortments import Assortment
 
 SLOTS_COUNTED = 100  # free slots of a service are counted up to this many
 DELIVERY_PROMISE_H = 72
@@ -24,6 +29,7 @@ _FREE_SLOT = f"{_USABLE} AND (s.on_hand IS NULL AND s.level <> 'out' OR {_LEFT} 
 # The shelf row of slot `t`. LIMIT keeps the planner from reading all rows of the listing for each of its slots.
 _ITS_ROW = """CROSS JOIN LATERAL (
   SELECT * FROM catalog_stock s WHERE s.listing_id = t.listing_id AND s.location = t.slot_ref LIMIT 1) s"""
+_PRODUCT = "JOIN catalog_products p ON p.id = l.product_id"
 _LIVE = "JOIN catalog_feeds f ON f.connection_id = l.connection_id AND f.live AND f.role = 'supply'"
 # What a listing `l` of feed `f` has, summed over its rows `s` of the shelf: units (NULL when only levels are known),
 # level (2, 1 or 0), and the latest word of it.
@@ -46,12 +52,16 @@ SELECT * FROM ({_FREE}) y WHERE CASE WHEN l.mode = 'appointment' THEN {_HAS_SLOT
 """  # noqa: S608 - constant text
 
 
-def offers_among(products: str, columns: str) -> str:
+def offers_among(products: str, columns: str, sold: str = "") -> str:
     """SQL for the offers of the products whose ids the relation `products` holds, without the listings in $2: one row
     each with `columns` (SQL over l and f), product_id, available, level and at. All of them are read in one go, since
-    starting anew for every product costs more than the rows. Services look into their slots."""
+    starting anew for every product costs more than the rows. Services look into their slots. `sold` is a condition
+    over the product p and the feed f (see store/assortments.py)."""
     mine = f"FROM {products} w(id) JOIN catalog_listings l ON l.product_id = w.id {_LIVE}"
     listed = "l.active AND l.id <> ALL($2::bigint[])"
+    if sold:
+        mine += f" {_PRODUCT}"
+        listed += f" AND {sold}"
     return f"""
   SELECT l.product_id, {columns}, {_COUNTED} {mine} LEFT JOIN catalog_stock s ON s.listing_id = l.id
   WHERE l.mode <> 'appointment' AND {listed} GROUP BY l.id, f.connection_id
@@ -125,23 +135,41 @@ _OFFER = _object(
 )
 _BEST_FIRST = "ORDER BY o.level DESC NULLS LAST, o.price, o.id"
 _OFFER_COLUMNS = "l.id, l.title, l.pack, l.price, l.currency, l.shipping, f.vendor_id, f.vendor_name, f.promise_s"
-_PRODUCTS = f"""
+
+
+def _products(assortment: Assortment | None, args: Args) -> str:
+    sold = seen = ""
+    if assortment is not None:
+        seen = f"AND {products_sql(assortment, args.put, on_sale=False)}"
+        sold = offers_sql(assortment, args.put) if assortment.by_vendor else ""
+    return f"""
 SELECT p.id, {_DETAIL}, array_agg(o.id {_BEST_FIRST}) FILTER (WHERE o.id IS NOT NULL),
   array_agg({_OFFER} {_BEST_FIRST}) FILTER (WHERE o.id IS NOT NULL)
-FROM catalog_products p LEFT JOIN ({offers_among("unnest($3::bigint[])", _OFFER_COLUMNS)}) o ON o.product_id = p.id
-WHERE p.id = ANY($3::bigint[]) GROUP BY p.id
-"""  # noqa: S608 - constant text
+FROM catalog_products p
+LEFT JOIN ({offers_among("unnest($3::bigint[])", _OFFER_COLUMNS, sold)}) o ON o.product_id = p.id
+WHERE p.id = ANY($3::bigint[]) {seen} GROUP BY p.id
+"""  # noqa: S608 - values are parameters
 
 
-async def product_texts(ids: Sequence[int], held: Sequence[int], now: datetime) -> list[asyncpg.Record]:
-    """Of each product that exists: id, the JSON object of it without its last brace, its offers' listing ids and
-    their JSON objects without their last braces, those that can be bought first, then the cheaper."""
-    return await read(_PRODUCTS, now, held, ids)
+_ALL_PRODUCTS = _products(None, Args())
 
 
-async def product_texts_in(tx: Tx, ids: Sequence[int], held: Sequence[int], now: datetime) -> list[asyncpg.Record]:
+async def product_texts(
+    ids: Sequence[int], held: Sequence[int], now: datetime, assortment: Assortment | None = None
+) -> list[asyncpg.Record]:
+    """Of each product that exists and that the reader's assortment has: id, the JSON object of it without its last
+    brace, its offers' listing ids and their JSON objects without their last braces, those that can be bought first,
+    then the cheaper."""
+    args = Args([now, held, ids])
+    return await read(_ALL_PRODUCTS if assortment is None else _products(assortment, args), *args)
+
+
+async def product_texts_in(
+    tx: Tx, ids: Sequence[int], held: Sequence[int], now: datetime, assortment: Assortment | None = None
+) -> list[asyncpg.Record]:
     """The same inside a transaction, so that it shows what that transaction sees."""
-    return await tx.fetch(_PRODUCTS, now, held, ids)
+    args = Args([now, held, ids])
+    return await tx.fetch(_ALL_PRODUCTS if assortment is None else _products(assortment, args), *args)
 
 
 async def ids_of_gtins(gtins: Sequence[str]) -> dict[str, int]:
@@ -154,17 +182,22 @@ async def ids_of_gtins(gtins: Sequence[str]) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
-_AVAILABILITY = f"""
-SELECT l.id, l.product_id, l.city, l.mode, l.price, l.currency, l.active, k.available, coalesce(k.level, 0) AS level,
-  k.at, coalesce(k.at >= $1::timestamptz - f.promise_s * interval '2 seconds', false) AS fresh,
-  l.id = ANY($2::bigint[]) AS held, f.vendor_name
-FROM catalog_listings l {_LIVE} CROSS JOIN LATERAL ({_SHELF}) k WHERE l.id = $3
-"""  # noqa: S608 - constant text
-
-
-async def availability(listing_id: int, held: Sequence[int], now: datetime) -> asyncpg.Record | None:
+async def availability(
+    listing_id: int, held: Sequence[int], now: datetime, assortment: Assortment | None = None
+) -> asyncpg.Record | None:
     """One listing with what is left of it; None when there is none of a live supply feed."""
-    rows = await read(_AVAILABILITY, now, held, listing_id)
+    args = Args([now, held, listing_id])
+    sold = "true" if assortment is None else offers_sql(assortment, args.put)
+    rows = await read(
+        f"""
+        SELECT l.id, l.product_id, l.city, l.mode, l.price, l.currency, l.active, k.available,
+          coalesce(k.level, 0) AS level, k.at,
+          coalesce(k.at >= $1::timestamptz - f.promise_s * interval '2 seconds', false) AS fresh,
+          l.id = ANY($2::bigint[]) AS held, {sold} AS sold, f.vendor_name
+        FROM catalog_listings l {_LIVE} {_PRODUCT} CROSS JOIN LATERAL ({_SHELF}) k WHERE l.id = $3
+        """,  # noqa: S608 - values are parameters
+        *args,
+    )
     return rows[0] if rows else None
 
 
@@ -193,11 +226,15 @@ async def free_slots(
     end: datetime | None,
     after: tuple[datetime, int] | None,
     limit: int,
+    assortment: Assortment | None = None,
 ) -> list[asyncpg.Record]:
     """Slots that are free now, earliest first: start, id, JSON text."""
+    args = Args([now, held, product_id, city, department, start, end, after and after[0], after[1] if after else 0])
+    page = args.put(limit, "bigint")
+    sold = "" if assortment is None else f"AND {offers_sql(assortment, args.put)}"
     return await read(
         f"""
-        SELECT t.start_at, t.id, {_SLOT} FROM catalog_listings l {_LIVE}
+        SELECT t.start_at, t.id, {_SLOT} FROM catalog_listings l {_LIVE} {_PRODUCT}
         JOIN catalog_slots t ON t.listing_id = l.id
         {_ITS_ROW}
         WHERE l.product_id = $3 AND l.active AND l.mode = 'appointment' AND l.id <> ALL($2::bigint[])
@@ -205,17 +242,19 @@ async def free_slots(
           AND ($4::text IS NULL OR coalesce(t.city, l.city) = $4)
           AND ($5::text IS NULL OR coalesce(t.department, l.department) = $5)
           AND t.start_at >= coalesce($6::timestamptz, $1::timestamptz) AND ($7::timestamptz IS NULL OR t.start_at < $7)
-          AND ($8::timestamptz IS NULL OR (t.start_at, t.id) > ($8, $9::bigint))
-        ORDER BY t.start_at, t.id LIMIT $10
-        """,  # noqa: S608 - constant text
-        now, held, product_id, city, department, start, end, after and after[0], after[1] if after else 0, limit,
-    )  # fmt: skip
+          AND ($8::timestamptz IS NULL OR (t.start_at, t.id) > ($8, $9::bigint)) {sold}
+        ORDER BY t.start_at, t.id LIMIT {page}
+        """,  # noqa: S608 - values are parameters
+        *args,
+    )
 
 
-async def is_bookable_product(product_id: int) -> bool:
-    """Whether there is such a product and it is sold by appointment."""
-    rows = await read("SELECT 1 FROM catalog_products WHERE id = $1 AND mode = 'appointment'", product_id)
-    return bool(rows)
+async def is_bookable_product(product_id: int, assortment: Assortment | None = None) -> bool:
+    """Whether there is such a product for this reader and it is sold by appointment."""
+    args = Args([product_id])
+    seen = "" if assortment is None else f"AND {products_sql(assortment, args.put, on_sale=False)}"
+    found = f"SELECT 1 FROM catalog_products p WHERE p.id = $1 AND p.mode = 'appointment' {seen}"  # noqa: S608
+    return bool(await read(found, *args))
 
 
 _ORDERABLE = f"""

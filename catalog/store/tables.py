@@ -231,7 +231,29 @@ change_log = Table(
     Column("seq", BigInteger, unique=True),
     Column("product_ids", ARRAY(BigInteger), nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
+    Column("mall_id", BigInteger),  # NULL: of interest to everybody; else this mall's assortment changed
     Index("ix_catalog_changes_unsequenced", "id", postgresql_where=text("seq IS NULL")),
+)
+
+assortments = Table(
+    "catalog_assortments",  # malls that do not sell everything
+    metadata,
+    Column("mall_id", BigInteger, primary_key=True),
+    Column("rules", JSONB, nullable=False),  # list of catalog.assortments.Rule
+    Column("version", BigInteger, nullable=False),  # counts its changes
+    Column("changed_from", BigInteger),  # changes numbered from here on are still to be shown to this mall again
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("updated_by", Text, nullable=False),
+)
+
+assortment_watch = Table(
+    "catalog_assortment_watch",  # the last count of what can be ordered, and since when it is too little
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("orderable", Integer, nullable=False),
+    Column("listed", Integer, nullable=False),
+    Column("below_since", DateTime(timezone=True)),
+    Column("counted_at", DateTime(timezone=True), nullable=False),
 )
 
 run_pages = Table(

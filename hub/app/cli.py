@@ -409,13 +409,34 @@ def key_create(
     vendor: Annotated[str | None, typer.Option(help="Vendor name or id.")] = None,
     staff: Annotated[bool, typer.Option("--staff", help="A procurement key.")] = False,
     label: Annotated[str, typer.Option(help="What it is for.")] = "",
+    per_minute: Annotated[
+        int | None, typer.Option(min=0, max=10**8, help="Calls a minute; 0: no limit. Default: as its scope.")
+    ] = None,
 ) -> None:
     """Create an API key. It is shown once."""
     from hub.app.commands import create_key
 
     if sum((mall is not None, vendor is not None, staff)) != 1:
         raise typer.BadParameter("say exactly one of --mall, --vendor, --staff")
-    typer.echo(_run(create_key(mall=mall, vendor=vendor, label=label)))
+    typer.echo(_run(create_key(mall=mall, vendor=vendor, label=label, per_minute=per_minute)))
+
+
+@key_app.command("quota")
+def key_quota(
+    mall: Annotated[str | None, typer.Option(help="Mall name or id.")] = None,
+    vendor: Annotated[str | None, typer.Option(help="Vendor name or id.")] = None,
+    staff: Annotated[bool, typer.Option("--staff", help="A procurement key.")] = False,
+    label: Annotated[str, typer.Option(help="The label that the key was created with.")] = "",
+    per_minute: Annotated[
+        int | None, typer.Option(min=0, max=10**8, help="Calls a minute; 0: no limit. Absent: as its scope.")
+    ] = None,
+) -> None:
+    """Change how many calls a minute a key may make."""
+    from hub.app.commands import set_key_quota
+
+    if sum((mall is not None, vendor is not None, staff)) != 1:
+        raise typer.BadParameter("say exactly one of --mall, --vendor, --staff")
+    typer.echo(f"{_run(set_key_quota(mall=mall, vendor=vendor, label=label, per_minute=per_minute))} keys changed")
 
 
 def _document(text: str, what: str) -> dict[str, Any]:

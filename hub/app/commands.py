@@ -32,20 +32,41 @@ async def reindex_titles(progress: Callable[[float], None], *, again: bool) -> t
         return await catalog.api.reindex(progress, again=again)
 
 
-async def create_key(*, mall: str | None, vendor: str | None, label: str) -> str:
+Holder = tuple[Literal["mall", "vendor", "staff"], int | None]
+
+
+async def _holder(tx: db.Tx, mall: str | None, vendor: str | None) -> Holder:
+    """Whose key: a mall's, a vendor's (by name or id) or, with neither, staff's."""
+    if mall is not None:
+        tenant = await store.find_mall(tx, mall)
+        if tenant is None:
+            raise NotFound(f"there is no mall {mall!r}; `supplyhub mall add` makes one")
+        return "mall", tenant
+    if vendor is not None:
+        return "vendor", await _vendor_id(tx, vendor)
+    return "staff", None
+
+
+async def create_key(*, mall: str | None, vendor: str | None, label: str, per_minute: int | None = None) -> str:
     """Create a key for a mall, a vendor (by name or id) or, with neither, for staff. Returns it; it is shown once."""
     async with runtime.connected(), db.uow() as tx:
-        scope: Literal["mall", "vendor", "staff"] = "staff"
-        tenant: int | None = None
-        if mall is not None:
-            scope, tenant = "mall", await store.find_mall(tx, mall)
-            if tenant is None:
-                raise NotFound(f"there is no mall {mall!r}; `supplyhub mall add` makes one")
-        elif vendor is not None:
-            scope, tenant = "vendor", await _vendor_id(tx, vendor)
-        key = await keys.create_key(tx, scope, tenant, label or "command line")
-        await audit.record(tx, OPERATOR, "key.created", f"{scope}:{tenant or 0}", {"label": label})
+        scope, tenant = await _holder(tx, mall, vendor)
+        key = await keys.create_key(tx, scope, tenant, label or OPERATOR, per_minute=per_minute)
+        facts = {"label": label, "per_minute": per_minute}
+        await audit.record(tx, OPERATOR, "key.created", f"{scope}:{tenant or 0}", facts)
         return key
+
+
+async def set_key_quota(*, mall: str | None, vendor: str | None, label: str, per_minute: int | None) -> int:
+    """Change the quota of a holder's keys of this label; returns how many. Raises NotFound when there is none."""
+    async with runtime.connected(), db.uow() as tx:
+        scope, tenant = await _holder(tx, mall, vendor)
+        changed = await store.set_key_quota(tx, scope, tenant, label or OPERATOR, per_minute)
+        if not changed:
+            raise NotFound(f"no {scope} key is labelled {label or OPERATOR!r}; `supplyhub key create` makes one")
+        facts = {"label": label, "per_minute": per_minute, "keys": changed}
+        await audit.record(tx, OPERATOR, "key.quota", f"{scope}:{tenant or 0}", facts)
+        return changed
 
 
 async def _vendor_id(tx: db.Tx, vendor: str) -> int:

@@ -11,10 +11,11 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+import catalog.api
 import connectors.api
 import orders.api
 import pricing.api
-from hub.kernel import metrics, store
+from hub.kernel import clock, metrics, store
 from hub.kernel.db import uow
 from hub.kernel.errors import HubError, Retry
 from hub.kernel.openapi import document
@@ -72,6 +73,10 @@ async def prometheus(_call: Call[Any, Any]) -> web.Response:
         age = await store.canary_age(tx)
         drift = await connectors.api.sweep_drift(tx)
         webhooks = await webhook_store.backlog(tx)
+    for row in await catalog.api.assortment_watch_rows():
+        since = row["below_since"]
+        metrics.ASSORTMENT.labels(row["kind"]).set(row["orderable"])
+        metrics.ASSORTMENT_BELOW.labels(row["kind"]).set(0 if since is None else (clock.now() - since).total_seconds())
     metrics.SWEEP_DRIFT.clear()
     for connection_id, rows in drift.items():
         metrics.SWEEP_DRIFT.labels(connection_id).set(rows)
@@ -138,3 +143,4 @@ async def housekeeping() -> None:
         await connectors.api.forget_old(tx)
         await pricing.api.forget_old_observations(tx)
         await orders.api.forget_old(tx)
+    await catalog.api.prune_changes()

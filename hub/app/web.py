@@ -12,7 +12,7 @@ import catalog.api
 import hub.app.wiring as wiring
 import pricing.api
 from hub.app import runtime, wakes
-from hub.kernel import db, log, tasks
+from hub.kernel import db, log, quota, tasks
 from hub.kernel.errors import HubError, NotFound, Rejected, TooLarge
 from hub.kernel.settings import settings
 from hub.kernel.web import application, problem
@@ -25,8 +25,10 @@ async def _connections(_app: web.Application) -> AsyncIterator[None]:
     waker = wakes.Waker(urls.redis)
     tasks.install(waker.wake)
     catalog.api.begin_sampling()
+    quota.connect(urls.redis)
     yield
     await catalog.api.stop_sampling()
+    await quota.disconnect()
     tasks.install(None)
     await waker.close()
     await db.disconnect()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import catalog.api
+import catalog.assortment_web
 import catalog.listings_web
 import catalog.matches_web
 import catalog.staff_web
@@ -39,7 +40,7 @@ import pricing.api
 import pricing.cases_web
 import pricing.rates_web
 import pricing.web
-from catalog.contracts import ListingIdentityChanged, ListingsChanged, Oversold
+from catalog.contracts import AssortmentDropped, AssortmentRestored, ListingIdentityChanged, ListingsChanged, Oversold
 from connectors.contracts import ConnectionTurned, PayloadLanded, Quarantined
 from fulfillment.carriers.api import CarrierPayloadLanded
 from fulfillment.contracts import ShipmentUpdated
@@ -80,6 +81,8 @@ FLOW: Flow = {
     ReferencesRecorded: [catalog.api.on_references],
     Quarantined: [],
     Oversold: [],
+    AssortmentDropped: [],
+    AssortmentRestored: [],
     ParityCaseOpened: [],  # these are what malls and vendors are told about cases
     ParityCaseTold: [],
     ParityCaseOffered: [],
@@ -105,6 +108,7 @@ FLOW: Flow = {
 
 ROUTES: list[Route] = [
     *catalog.web.routes.all,
+    *catalog.assortment_web.routes.all,
     *catalog.vendor_web.routes.all,
     *catalog.listings_web.routes.all,
     *catalog.staff_web.routes.all,
@@ -164,6 +168,7 @@ TASKS: dict[str, Task] = {
     fulfillment.emergency.api.DISPATCH: Task(fulfillment.emergency.api.dispatch_due, "flow", 5),
     "refresh_standings": Task(orders.api.refresh_standings, "flow", 600),
     "tell_on_time": Task(fulfillment.api.tell_on_time, "flow", 600),
+    "watch_assortment": Task(catalog.api.watch_assortment, "flow", 60),
     "canary": Task(hub.app.operations.canary, "flow", 10),
     "housekeeping": Task(hub.app.operations.housekeeping, "flow", 600),
 }

@@ -42,8 +42,9 @@ class Retry(HubError):
 
 @dataclass
 class TooMany(Retry):
-    """The caller exceeded a quota; try again after `after` seconds."""
+    """The caller exceeded a quota; try again after `after` seconds. `headers` go out with the answer."""
 
+    headers: dict[str, str] = field(default_factory=dict)
     status = 429
     title = "Too many requests"
 
@@ -102,6 +103,14 @@ class NotFound(HubError):
 
     status = 404
     title = "Not found"
+
+
+@dataclass
+class Gone(HubError):
+    """There was such a thing, and it is not kept any more; begin anew as the detail says."""
+
+    status = 410
+    title = "Gone"
 
 
 @dataclass

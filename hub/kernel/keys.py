@@ -25,6 +25,7 @@ class Principal:
     scope: Scope
     tenant_id: int  # 0 for staff
     key_id: int
+    per_minute: int | None = None  # calls that this key may make; None: as its scope
 
     @property
     def tenant(self) -> str:
@@ -44,10 +45,11 @@ def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-async def create_key(tx: Tx, scope: Scope, tenant_id: int | None, name: str) -> str:
-    """Make a key for one mall (tenant_id = mall), one vendor, or staff (None). Returns it; it is not stored."""
+async def create_key(tx: Tx, scope: Scope, tenant_id: int | None, name: str, *, per_minute: int | None = None) -> str:
+    """Make a key for one mall (tenant_id = mall), one vendor, or staff (None). Returns it; it is not stored.
+    `per_minute` is its own quota of calls (0: no limit) where its scope's does not fit."""
     key = f"shk_{scope}_{secrets.token_urlsafe(32)}"
-    await store.add_key(tx, _digest(key), scope, tenant_id, name)
+    await store.add_key(tx, _digest(key), scope, tenant_id, name, per_minute)
     return key
 
 
@@ -65,7 +67,7 @@ async def authenticate(header: str | None) -> Principal:
     if not rows:
         _cache.pop(digest, None)
         raise Unauthorized("this API key is unknown or revoked", code="bad_key")
-    principal = Principal(rows[0]["scope"], rows[0]["tenant_id"] or 0, rows[0]["id"])
+    principal = Principal(rows[0]["scope"], rows[0]["tenant_id"] or 0, rows[0]["id"], rows[0]["per_minute"])
     if len(_cache) > 10_000:
         _cache.clear()
     _cache[digest] = (tick + settings().key_cache_s, principal)

@@ -77,6 +77,9 @@ def document(
                     "schema": {"type": "string", "minLength": 1, "maxLength": 200},
                 }
             )  # fmt: skip
+        if route.conditional:
+            operation["responses"]["304"] = {"description": "Not modified: what the tag named is still good"}
+            operation["parameters"].append({"name": "If-None-Match", "in": "header", "schema": {"type": "string"}})
         if route.body is not None:
             schema = _schema(route.body, schemas, "validation")
             operation["requestBody"] = {

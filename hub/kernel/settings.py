@@ -70,6 +70,21 @@ class Settings(BaseSettings):
     price_move_ratio: float = Field(
         10, ge=0, description="A price that moves by this factor at once waits for confirmation; 0 lets all pass."
     )
+    upload_limit_bytes: int = Field(
+        2**30, ge=2**20, description="Largest decompressed body of an upload that is taken line by line."
+    )
+    quota_mall_per_minute: int = Field(
+        300_000, ge=0, description="Calls a minute that a mall's key may make; 0 = no limit."
+    )
+    quota_vendor_per_minute: int = Field(
+        300_000, ge=0, description="Calls a minute that a vendor's key may make; 0 = no limit."
+    )
+    quota_staff_per_minute: int = Field(
+        60_000, ge=0, description="Calls a minute that a procurement key may make; 0 = no limit."
+    )
+    changes_kept_days: int = Field(
+        30, ge=1, description="How long /changes reaches back, days; an older cursor begins with a full read."
+    )
     key_cache_s: float = Field(5.0, ge=0, description="How long an API key's lookup is cached, seconds.")
     log_format: Literal["console", "json"] = Field("console", description="Log lines for people or machines.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")

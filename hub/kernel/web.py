@@ -15,7 +15,7 @@ import structlog
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from hub.kernel import bodies, idempotency, keys, metrics
+from hub.kernel import bodies, idempotency, keys, metrics, quota
 from hub.kernel.db import Tx, uow
 from hub.kernel.errors import Fault, Forbidden, HubError, Malformed, Rejected, Retry, TooMany
 from hub.kernel.keys import Principal, Scope
@@ -106,6 +106,7 @@ class Route:
     idempotent: bool
     prefix: str
     raw_body: str | None
+    conditional: bool
 
     @property
     def body_optional(self) -> bool:
@@ -135,15 +136,17 @@ class Routes:
         tx: bool = False,
         idempotent: bool = False,
         raw_body: str | None = None,
+        conditional: bool = False,
     ) -> Callable[[Handler], Handler]:
-        """Declare an operation. `raw_body` names the media types of a body the handler reads itself."""
+        """Declare an operation. `raw_body` names the media types of a body the handler reads itself; with
+        `conditional` it answers If-None-Match (see hub.kernel.conditional)."""
         scopes: frozenset[Access] = frozenset([scope] if isinstance(scope, str) else scope)
 
         def register(handler: Handler) -> Handler:
             self.all.append(
                 Route(
                     method, path, handler, scopes, summary, self.tag, body, query, answer, status,
-                    tx or idempotent, idempotent, self.prefix, raw_body,
+                    tx or idempotent, idempotent, self.prefix, raw_body, conditional,
                 )
             )  # fmt: skip
             return handler
@@ -197,7 +200,7 @@ def problem(error: HubError, instance: str) -> web.Response:
         body["errors"] = [{"pointer": f.pointer, "detail": f.detail} for f in error.faults]
     if error.facts:
         body["facts"] = error.facts
-    headers = {}
+    headers = dict(error.headers) if isinstance(error, TooMany) else {}
     if isinstance(error, Retry) and error.status in (429, 503):
         headers["Retry-After"] = str(max(1, round(error.after)))
     if error.status == 401:
@@ -230,11 +233,21 @@ def endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
     timers: dict[int, Any] = {}  # looking a labelled timer up costs more than reading the clock
 
     async def work(request: web.Request) -> web.StreamResponse:
-        principal: Principal | None = None
-        if not public:
-            principal = await keys.authenticate(request.headers.get("Authorization"))
-            if principal.scope not in route.scopes:
-                raise Forbidden(f"this call needs a key of scope {' or '.join(sorted(route.scopes))}", code="scope")
+        if public:
+            return await serve(request, None)
+        principal = await keys.authenticate(request.headers.get("Authorization"))
+        standing = await quota.spend(principal)
+        try:
+            response = await serve(request, principal)
+        except HubError as error:
+            response = refused(error, request)
+        if standing and not response.prepared:
+            response.headers.update(standing)
+        return response
+
+    async def serve(request: web.Request, principal: Principal | None) -> web.StreamResponse:
+        if principal is not None and principal.scope not in route.scopes:
+            raise Forbidden(f"this call needs a key of scope {' or '.join(sorted(route.scopes))}", code="scope")
         query: Any = None
         if route.query is not None:
             query = _query(route.query, request)
@@ -279,6 +292,11 @@ def endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
                 response = await _once(route, call, tx, raw)
         return response
 
+    def refused(error: HubError, request: web.Request) -> web.Response:
+        if error.status >= 500 and not isinstance(error, Retry):
+            log.error("request_failed", route=name, error=str(error), kind=type(error).__name__)
+        return problem(error, request.path)
+
     async def answered(request: web.Request) -> web.StreamResponse:
         started = time.perf_counter()
         status = 500
@@ -288,9 +306,7 @@ def endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
             return response
         except HubError as error:
             status = error.status
-            if status >= 500 and not isinstance(error, Retry):
-                log.error("request_failed", route=name, error=str(error), kind=type(error).__name__)
-            return problem(error, request.path)
+            return refused(error, request)
         except (web.HTTPException, ConnectionResetError):
             raise
         except Exception:

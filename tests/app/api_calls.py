@@ -127,6 +127,10 @@ def _month(world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
     return {"mall_id": world.malls["B"].id, "month": world.ids["month"], "reason": "to be sure"}
 
 
+def _assortment(_world: World, _tenant: Tenant | None, _ids: Ids) -> Any:
+    return {"rules": [{"effect": "exclude", "category": "nothing is called so"}]}
+
+
 def _refused(ids: Ids) -> Any:
     return {"connection_id": int(ids["connection"]), "reason": "nobody was refused for this"}
 
@@ -287,6 +291,10 @@ WAYS: dict[str, Way] = {
     "POST /v1/carriers/follows/again": Way("staff", body=lambda *_: {"state": "refused"}),
     "POST /v1/carriers/lookups": Way("staff", body=_carrier_lookup),
     "POST /v1/carriers/payloads": Way("staff", query="carrier=fedex", body=lambda *_: {"message": "nothing known"}),
+    "GET /v1/assortments": _STAFF,
+    "GET /v1/assortments/{mall}": Way("staff", "mall"),
+    "POST /v1/assortments/{mall}/preview": Way("staff", "mall", body=_assortment),
+    "PUT /v1/assortments/{mall}": Way("staff", "mall", body=_assortment),
     "GET /v1/connections": _STAFF,
     "POST /v1/connections": Way("staff", body=_connection),
     "GET /v1/connections/{id}/codes": Way("staff", "pool"),

@@ -237,6 +237,7 @@ async def build(client: TestClient[Any, Any]) -> World:
             name = f"mark-mall-{letter.lower()}"
             mall_id = await store.add_mall(tx, name)
             headers = _bearer(await keys.create_key(tx, "mall", mall_id, name))
+            world.ids["mall"] = str(mall_id)
             world.malls[letter] = Tenant("mall", letter, mall_id, name, headers, {name})
     for letter in "AB":
         await _vendor(world, letter)

@@ -30,6 +30,8 @@ NO_WALL = {
     "vendor_holds": "the hub's own list of what vendors hold; no route reads it",
     "connections": "staff's; vendors' own calls need the ids of their connections",
     "catalog_feeds": "which vendor a listing is of: every mall reads it",
+    "catalog_assortments": "staff's; what a mall reads and buys is judged by its own row alone",
+    "catalog_changes": "numbered together; a reader gets what is everybody's and what is its own, and product numbers",
     "pricing_policies": "staff's; no route of a mall or vendor reads them",
     "pricing_holds": "read for one mall at a time, by listing numbers alone",
 }  # fmt: skip

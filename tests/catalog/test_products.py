@@ -101,10 +101,10 @@ async def test_products_asked_for_together_are_read_together_and_each_gets_its_o
     reads: list[list[int]] = []
     really = shown.product_texts
 
-    async def counted(wanted: Any, held: Any, now: Any) -> Any:
+    async def counted(wanted: Any, *reader: Any) -> Any:
         reads.append(list(wanted))
         await asyncio.sleep(0.05)
-        return await really(wanted, held, now)
+        return await really(wanted, *reader)
 
     monkeypatch.setattr(shown, "product_texts", counted)
     bodies = await asyncio.gather(*(mall.get(f"{PATH}/prd_{n}") for n in [*ids, *ids]))
@@ -118,12 +118,12 @@ async def test_one_failed_read_fails_those_who_waited_for_it_and_nobody_after(
     number, _ = await item("口罩")
     really, calls = shown.product_texts, 0
 
-    async def failing(wanted: Any, held: Any, now: Any) -> Any:
+    async def failing(*_asked: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 1:
             raise RuntimeError("the read failed")
-        return await really(wanted, held, now)
+        return await really(*_asked)
 
     monkeypatch.setattr(shown, "product_texts", failing)
     await mall.get(f"{PATH}/prd_{number}", expect=500)
@@ -237,7 +237,7 @@ async def test_a_stream_sends_changes_with_the_cursor_to_come_back_with(
         text = (await answer.read()).decode()
         assert answer.headers["Content-Type"] == "text/event-stream"
     assert [text.count(f'"prd_{n}"') > 0 for n in numbers] == [True] * 3
-    last = next(line[4:] for line in text.splitlines() if line.startswith("id: "))
+    last = [line[4:] for line in text.splitlines() if line.startswith("id: ")][-1]
     async with mall.client.get("/v1/changes/stream", headers={**headers, "Last-Event-ID": last}) as answer:
         assert "event: change" not in (await answer.read()).decode()
     async with mall.client.get("/v1/changes/stream", headers={**headers, "Last-Event-ID": "?"}) as answer:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import json
+import tracemalloc
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,8 +15,9 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from catalog import vendor_web
-from hub.kernel import keys
+from hub.kernel import bodies, keys
 from hub.kernel.db import Database, uow
+from hub.kernel.settings import reset_settings
 from hub.kernel.web import application
 from tests.catalog.kit import fetch, shelf, stocked
 
@@ -149,3 +152,73 @@ async def test_the_answer_comes_after_the_commit(client: Any) -> None:
 
     await asyncio.gather(*(one(n) for n in range(1, 25)))
     assert (await shelf(s0))["on_hand"] == 24
+
+
+@pytest.mark.parametrize("content_type", [NDJSON, "application/json"])
+async def test_a_bomb_is_refused_before_much_of_it_is_unpacked(
+    client: Any, content_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, [s0] = await stocked([9])
+    bomb = gzip.compress(b"\n" * (128 * 2**20), compresslevel=6)
+    assert len(bomb) < 200_000
+    unpacked = 0
+    chunks = bodies.chunks
+
+    async def counted(request: Any) -> AsyncIterator[bytes]:
+        nonlocal unpacked
+        async for piece in chunks(request):
+            unpacked += len(piece)
+            yield piece
+
+    monkeypatch.setattr(bodies, "chunks", counted)
+    headers = {**await key(), "Content-Type": content_type, "Content-Encoding": "gzip"}
+    async with client.post(STOCK, data=bomb, headers=headers) as response:
+        assert response.status == 413, await response.text()
+        assert (await response.json())["type"].endswith((":bomb", ":body_too_large"))
+    assert 0 < unpacked < 9 * 2**20 and (await shelf(s0))["on_hand"] == 9
+
+
+async def test_an_upload_beyond_the_limit_is_refused_and_says_what_became_of_its_beginning(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, [s0] = await stocked([9])
+    monkeypatch.setenv("SUPPLYHUB_UPLOAD_LIMIT_BYTES", str(2**20))
+    reset_settings()
+    line = json.dumps({"sku": "S0", "on_hand": 4, "version": 1}).encode() + b"\n"
+    rest = b"".join(b'{"sku":"not here %06d","on_hand":1,"location":"%060d"}\n' % (n, n) for n in range(14_000))
+    for zipped in (False, True):
+        body = line + rest
+        assert len(body) > 2**20
+        headers = {**await key(), "Content-Type": NDJSON}
+        if zipped:
+            body, headers = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
+        async with client.post(STOCK, data=io.BytesIO(body), headers=headers) as response:
+            assert response.status == 413 and "came before is applied" in (await response.json())["detail"]
+    assert (await shelf(s0))["on_hand"] == 4
+
+
+async def test_a_long_body_is_taken_in_constant_memory(client: Any) -> None:
+    await stocked([9])
+    headers = {**await key(), "Content-Type": NDJSON}
+    line = json.dumps({"sku": "S0", "on_hand": "x" * 300}).encode() + b"\n"  # each is answered, and none is kept
+
+    async def sent(lines: int) -> AsyncIterator[bytes]:
+        for _ in range(lines // 100):
+            yield line * 100
+
+    async def most_for(lines: int) -> int:
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        async with client.post(STOCK, data=sent(lines), headers=headers) as response:
+            answered = 0
+            async for piece in response.content.iter_chunked(1 << 16):
+                answered += piece.count(b"{")
+        assert response.status == 200 and answered == lines + 1
+        return tracemalloc.get_traced_memory()[1] - before
+
+    tracemalloc.start()
+    try:
+        few, many = await most_for(3_000), await most_for(30_000)
+    finally:
+        tracemalloc.stop()
+    assert many < few + 4 * 2**20, f"{few} bytes for 3,000 lines, {many} for 30,000 (10 MB)"

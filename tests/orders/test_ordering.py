@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from catalog.store import put_rules
 from hub.kernel.db import uow
 from orders import api, service
 from orders.contracts import OrderCancelled
@@ -393,3 +394,45 @@ async def test_bad_input_is_refused_with_a_pointer_and_does_nothing(world: World
     assert (await world.post(mall, "/orders", raw=good, key="ok"))[0] == 201
     for bad in NOT_A_CANCELLATION:
         assert (await world.post(mall, "/orders/ord_" + "0" * 32 + "/cancel", bad))[0] == 422
+
+
+async def test_what_the_malls_assortment_leaves_out_is_refused_and_says_so(world: World) -> None:
+    mall, product, cheap, dear = await two_vendors(world)
+    other = await world.product("体温计")
+    await world.listing(1, other, "5", 9)
+    slot = await world.slot(1)
+    neighbour = await world.mall("neighbour")
+
+    async def allow(*rules: dict[str, Any]) -> None:
+        empty = dict.fromkeys(("kind", "category", "brand", "vendor_id", "product_id"))
+        async with uow() as tx:
+            await put_rules(tx, mall, [{**empty, **rule} for rule in rules], "test")
+
+    await allow({"include": False, "product_id": product})
+    status, problem = await world.order(mall, [line(other), line(product)])
+    assert (status, code(problem), problem["errors"][0]["pointer"]) == (409, "not_in_assortment", "/lines/1")
+    assert await world.reserved(cheap) == 0 and await world.value("SELECT count(*) FROM orders") == 0
+    status, problem = await world.order(mall, [{"listing_id": f"lst_{dear}", "qty": 1}])
+    assert (status, code(problem)) == (409, "not_in_assortment")
+    await world.placed(neighbour, [line(product)])
+    await allow({"include": True, "kind": "goods"}, {"include": False, "vendor_id": 101})
+    placed = await world.placed(mall, [line(product)])
+    assert [po["vendor"] for po in placed["purchase_orders"]] == ["vendor 2"], "the dearer offer is the one it sells"
+    status, problem = await world.order(mall, [{"slot_id": f"slt_{slot}", "qty": 1}])
+    assert (status, code(problem)) == (409, "not_in_assortment")
+    await allow()
+    await world.placed(mall, [{"slot_id": f"slt_{slot}", "qty": 1}])
+    await world.sound()
+
+
+async def test_failing_over_keeps_to_the_assortment_of_that_moment(world: World) -> None:
+    mall, product, _cheap, _dear = await two_vendors(world)
+    world.vendors[1].out_of_stock = ()
+    order = await world.placed(mall, [line(product)])
+    rule = {"include": False, "kind": None, "category": None, "brand": None, "vendor_id": 102, "product_id": None}
+    async with uow() as tx:
+        await put_rules(tx, mall, [rule], "test")
+    await world.settle()
+    assert world.vendors[2].calls == []
+    assert (await world.see(mall, order["id"]))["lines"][0]["status"] == "unsupplied"
+    await world.sound()

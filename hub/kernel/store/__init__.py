@@ -68,6 +68,8 @@ api_keys = Table(
     Column("name", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     Column("revoked_at", DateTime(timezone=True)),
+    Column("per_minute", Integer),  # calls that it may make; NULL: as its scope, 0: no limit
+    CheckConstraint("per_minute >= 0", name="per_minute"),
     CheckConstraint("scope IN ('mall', 'vendor', 'staff')", name="scope"),
     CheckConstraint("(scope = 'staff') = (tenant_id IS NULL)", name="tenant"),
 )
@@ -187,19 +189,28 @@ async def find_mall(tx: Tx, name_or_id: str) -> int | None:
     return found
 
 
-async def add_key(tx: Tx, digest: bytes, scope: str, tenant_id: int | None, name: str) -> int:
+async def add_key(
+    tx: Tx, digest: bytes, scope: str, tenant_id: int | None, name: str, per_minute: int | None = None
+) -> int:
     return int(
         await tx.fetchval(
-            "INSERT INTO api_keys (digest, scope, tenant_id, name) VALUES ($1, $2, $3, $4) RETURNING id",
-            digest,
-            scope,
-            tenant_id,
-            name,
+            "INSERT INTO api_keys (digest, scope, tenant_id, name, per_minute) VALUES ($1, $2, $3, $4, $5) "
+            "RETURNING id",
+            digest, scope, tenant_id, name, per_minute,
         )
-    )
+    )  # fmt: skip
 
 
-KEY_LOOKUP = "SELECT id, scope, tenant_id FROM api_keys WHERE digest = $1 AND revoked_at IS NULL"
+async def set_key_quota(tx: Tx, scope: str, tenant_id: int | None, label: str, per_minute: int | None) -> int:
+    """Give the living keys of this holder and label another quota (None: as its scope); returns how many."""
+    return await tx.run(
+        "UPDATE api_keys SET per_minute = $4 WHERE scope = $1 AND tenant_id IS NOT DISTINCT FROM $2 AND name = $3 "
+        "AND revoked_at IS NULL",
+        scope, tenant_id, label, per_minute,
+    )  # fmt: skip
+
+
+KEY_LOOKUP = "SELECT id, scope, tenant_id, per_minute FROM api_keys WHERE digest = $1 AND revoked_at IS NULL"
 
 
 async def take_idempotency_lock(tx: Tx, tenant: str, key: str) -> bool:
