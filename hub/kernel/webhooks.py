@@ -36,7 +36,10 @@ PING = "webhook.ping"
 # What may be told, and to whom. OpenAPI shows the same table.
 TYPES: dict[str, tuple[frozenset[str], str]] = {
     PING: (frozenset({"mall", "vendor"}), "sent on request, to try an endpoint"),
-    "order.updated": (frozenset({"mall"}), "an order or one of its lines changed its status"),
+    "order.updated": (
+        frozenset({"mall"}),
+        "an order, one of its lines or a case of after-sales changed its status; a line lost units",
+    ),
     "shipment.updated": (frozenset({"mall"}), "tracking said something new about an order's parcels"),
     "purchase_order.created": (frozenset({"vendor"}), "a purchase order waits for this vendor"),
     "purchase_order.updated": (frozenset({"vendor"}), "a purchase order of this vendor changed its status"),

@@ -226,7 +226,7 @@ WAYS: dict[str, Way] = {
     "POST /v1/vendor/after-sales/{id}/decide": Way("own", "asc:open", body=lambda *_: {"event": "approve"}),
     "GET /v1/after-sales": _STAFF,
     "POST /v1/after-sales/{id}/decide": Way("staff", "asc", body=lambda *_: {"event": "approve"}),
-    "POST /v1/after-sales/{id}/refund": Way("staff", "asc"),
+    "POST /v1/after-sales/{id}/refund": Way("staff", "asc_paid"),
     "POST /v1/after-sales/{id}/replace": Way("staff", "asc_replaced"),
     "GET /v1/orders/{id}/shipments": Way("own", "order:shipped"),
     "GET /v1/statements": Way("own"),

@@ -536,14 +536,15 @@ async def _after_sales(world: World) -> None:
         async with uow() as tx:
             await orders.api.delivered(tx, uuid.UUID(vendor.ids["po:cases"].removeprefix("po_")))
         for what, kind in (("open", "refund"), ("sent", "return"), ("withdrawn", "refund"), ("staff", "refund"),
-                           ("replaced", "refund")):  # fmt: skip
+                           ("replaced", "refund"), ("paid", "refund")):  # fmt: skip
             wish = {"line_no": 1, "qty": 1, "kind": kind, "reason": f"broken for {mall.name}"}
             headers = {**mall.headers, "Idempotency-Key": f"case {what} {letter}"}
             case = (await world.good("POST", f"/orders/{made['id']}/after-sales", headers, wish))["id"]
             mall.ids[f"asc:{what}"] = vendor.ids[f"asc:{what}"] = case
-            if what in ("sent", "replaced"):
+            if what in ("sent", "replaced", "paid"):
                 await world.good("POST", f"/after-sales/{case}/decide", world.staff, {"event": "approve"})
-    world.ids |= {"asc": world.malls["A"].ids["asc:staff"], "asc_replaced": world.malls["A"].ids["asc:replaced"]}
+    mine = world.malls["A"].ids
+    world.ids |= {"asc": mine["asc:staff"], "asc_paid": mine["asc:paid"], "asc_replaced": mine["asc:replaced"]}
 
 
 async def _rules(world: World) -> None:

@@ -31,6 +31,7 @@ ID_PREFIX = {
     "stc": "stc_",
     "listing": "lst_",
     "asc": "asc_",
+    "asc_paid": "asc_",
     "asc_replaced": "asc_",
 }
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from hub.kernel.db import uow
-from tests.app.api_world import Tenant, World, living_world
+from tests.app.api_world import SHARED_SKU, Tenant, World, living_world
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,24 @@ async def test_an_orders_life_is_told_to_its_mall_and_its_vendor(world: World) -
     assert [(message["type"], message["data"]["purchase_order"]) for message in to_vendor] == [
         ("purchase_order.created", po["id"]), ("purchase_order.updated", po["id"]),
     ]  # fmt: skip
+
+
+async def test_units_given_back_and_after_sales_are_told(world: World) -> None:
+    mall = world.malls["A"]
+    before = len(await told(mall))
+    order = mall.ids["order:cases"]
+    wish = {"line_no": 1, "qty": 1, "kind": "refund", "reason": "broken"}
+    await world.good("POST", f"/orders/{order}/after-sales", {**mall.headers, "Idempotency-Key": "told"}, wish)
+    await world.work()
+    assert [(m["type"], m["data"]["order_id"]) for m in (await told(mall))[before:]] == [("order.updated", order)]
+    body, _ = world.letter(mall, [{"listing_id": world.vendors["A"].ids[f"listing:{SHARED_SKU}"], "qty": 2}])
+    headers = {**mall.headers, "Idempotency-Key": "told less"}
+    made = await world.good("POST", "/orders", headers, {**body, "mode": "reserve"})
+    await world.work()
+    before = len(await told(mall))
+    await world.good("POST", f"/orders/{made['id']}/cancel", mall.headers, {"lines": [{"line_no": 1, "keep": 1}]})
+    await world.work()
+    assert [(m["type"], m["data"]["order_id"]) for m in (await told(mall))[before:]] == [("order.updated", made["id"])]
 
 
 async def test_a_refusal_is_told_to_both_vendors_when_another_takes_over(world: World) -> None:
