@@ -99,7 +99,7 @@ async def act_match(stage: Scene, played: Played) -> None:
     pairs = []
     for status in ("matched", "refused", "open"):
         pairs += await stage.staff.pages("/v1/matches", cursor="cursor", status=status, vendor=vendor)
-    right = []
+    right, refused = [], 0
     for sku, title, _price, gtin, same in story.CORNER_SHELF:
         mine = [p for p in pairs if sku in (p["left"]["vendor_sku"], p["right"]["vendor_sku"])]
         looked_like = (await product_by_gtin(stage.staff, gtin))["title"]
@@ -109,8 +109,9 @@ async def act_match(stage: Scene, played: Played) -> None:
             f"{said[0]['field_zh']} {said[0]['field_en']}: {said[0]['left']} / {said[0]['right']}" if said else "-"
         )
         played.friends.append(FriendRow(listing=title, product=looked_like, joined=joined, because=because))
-        right.append(joined is same and bool(mine) and (same or all(pair["conflicts"] for pair in mine)))
-    played.friends_told_apart = all(right)
+        right.append(joined is same)
+        refused += not same and any(pair["conflicts"] for pair in mine)
+    played.friends_told_apart = all(right) and refused > 0  # what is not even alike enough is compared with nobody
     played.seconds["matching without barcodes"] = time.perf_counter() - started
 
 
