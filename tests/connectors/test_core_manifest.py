@@ -125,7 +125,8 @@ async def test_a_fresh_scaffold_passes_the_contract_kit(tmp_path: Path) -> None:
     results = await kit.check(folder)
     assert [(r.check, r.detail) for r in results if r.outcome not in ("passed", "skipped")] == []
     assert {r.check for r in results if r.outcome == "skipped"} == {
-        "a_held_slot_is_nobody_elses", "held_stock_is_bought_by_its_own_key", "a_stock_pull_ends_and_resumes", "codes_are_issued_once", "messages_wait_until_they_are_acknowledged"
+        "a_held_slot_is_nobody_elses", "a_stock_pull_ends_and_resumes", "codes_are_issued_once",
+        "held_stock_is_bought_by_its_own_key", "messages_wait_until_they_are_acknowledged",
     }  # fmt: skip
     assert len(results) >= 21
 
