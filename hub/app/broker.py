@@ -10,9 +10,14 @@ from hub.kernel import tasks
 QUEUES = ("flow", "sync", "match")
 
 
+_ELSEWHERE = {  # as hub.app.wiring declares them; whoever only wakes a task must not import all that it wires
+    tasks.SYNC: "sync", "poll_messages": "sync", "reconcile": "sync", "follow_parcels": "sync", tasks.MATCH: "match",
+}  # fmt: skip
+
+
 def queue_of(task: str) -> str:
     """The queue of a task by name."""
-    return {tasks.SYNC: "sync", tasks.MATCH: "match"}.get(task, "flow")
+    return _ELSEWHERE.get(task, "flow")
 
 
 def make_celery(redis_url: str) -> Celery:

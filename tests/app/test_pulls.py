@@ -17,7 +17,9 @@ from connectors.kit_stage import reachable
 from connectors.sandbox_kit import Faults
 from connectors.woocommerce.sandbox import WooSandbox
 from hub.app import pulls
+from hub.app.broker import QUEUES, queue_of
 from hub.app.pulls import UNWELL, WELL, Pulls
+from hub.app.wiring import TASKS
 from hub.kernel import clock
 from hub.kernel.db import Database, uow
 from hub.kernel.errors import Retry
@@ -150,3 +152,8 @@ def patience(timeout_s: float | None) -> Any:
         patch.setattr(manifest, "manifest_of", lambda _name: changed)
         patch.setattr(manifest, "load", lambda _folder: changed)
         yield
+
+
+def test_every_task_is_sent_to_the_queue_that_it_declares() -> None:
+    declared = {name: task.queue for name, task in TASKS.items()}
+    assert {name: queue_of(name) for name in declared} == declared and set(declared.values()) == set(QUEUES)
