@@ -1,20 +1,17 @@
-"""Pulls that are due, each on its own. A pull is mostly waiting for a vendor, so one process holds many; a vendor that
-hangs keeps its own place only, and vendors that failed last time share a few places among themselves, so that however
-many are down, the healthy find room at once. One vendor's trouble is logged and is nobody else's."""
+"""Pulls that are due, and vendors that keep messages for us: each is a visit of its own (hub.kernel.visits)."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import weakref
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import structlog
 
 import catalog.api
 import connectors.api
 from hub.kernel import db
-from hub.kernel.errors import Conflict, HubError
+from hub.kernel.visits import Visits
 
 log = structlog.get_logger()
 WELL = 48  # vendors pulled at once by one process; a vendor's own limits are kept by its connector
@@ -22,53 +19,9 @@ UNWELL = 12  # of those whose last run failed
 POLL_EVERY_S = 30.0
 
 
-class Pulls:
-    """Visits to vendors that are under way in one process; `visit` makes one."""
-
-    def __init__(self, visit: Callable[[int], Awaitable[None]]) -> None:
-        self.running: dict[int, asyncio.Task[None]] = {}
-        self._visit = visit
-        self._unwell: set[int] = set()
-
-    def begin(self, due: Sequence[connectors.api.Due]) -> int:
-        """Start what has room and is not running; returns how many were started."""
-        started = 0
-        for connection_id, failures in due:
-            if connection_id in self.running or not self._has_room(failures):
-                continue
-            if failures:
-                self._unwell.add(connection_id)
-            self.running[connection_id] = asyncio.create_task(self._go(connection_id))
-            started += 1
-        return started
-
-    def _has_room(self, failures: int) -> bool:
-        if failures:
-            return len(self._unwell) < UNWELL
-        return len(self.running) - len(self._unwell) < WELL
-
-    async def _go(self, connection_id: int) -> None:
-        try:
-            await self._visit(connection_id)
-        except Conflict:
-            pass  # somebody else was quicker
-        except HubError as error:
-            log.warning("visit_failed", connection_id=connection_id, error=str(error))
-        except Exception:
-            log.exception("visit_crashed", connection_id=connection_id)
-        finally:
-            self.running.pop(connection_id, None)
-            self._unwell.discard(connection_id)
-
-    async def stop(self) -> None:
-        """Break off what runs; each run notes where it stands and is resumed by whoever comes next."""
-        tasks = list(self.running.values())
-        for task in tasks:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks, return_exceptions=True)
-        self.running.clear()  # one that was cancelled before it began has not tidied up after itself
-        self._unwell.clear()
+def places(visit: Callable[[int], Awaitable[None]]) -> Visits[int]:
+    """Room for visits to vendors, by connection."""
+    return Visits(visit, called="connection_id", well=WELL, unwell=UNWELL)
 
 
 async def _pull(connection_id: int) -> None:
@@ -81,14 +34,16 @@ async def _poll(connection_id: int) -> None:
     await connectors.api.poll_messages(connection_id)
 
 
-_mine: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Pulls, Pulls]] = weakref.WeakKeyDictionary()
+_mine: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Visits[int], Visits[int]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
-def _visits() -> tuple[Pulls, Pulls]:
-    return _mine.setdefault(asyncio.get_running_loop(), (Pulls(_pull), Pulls(_poll)))
+def _visits() -> tuple[Visits[int], Visits[int]]:
+    return _mine.setdefault(asyncio.get_running_loop(), (places(_pull), places(_poll)))
 
 
-def pulls() -> Pulls:
+def pulls() -> Visits[int]:
     """The pulls of this process."""
     return _visits()[0]
 

@@ -7,7 +7,6 @@ lost."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import uuid
 import weakref
@@ -24,6 +23,7 @@ from hub.kernel.db import HUB, uow
 from hub.kernel.errors import HubError
 from hub.kernel.store import webhooks as store
 from hub.kernel.types import public_id
+from hub.kernel.visits import Visits
 
 log = structlog.get_logger()
 LADDER = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)  # seconds between attempts; then it has failed
@@ -45,54 +45,6 @@ class Outcome(NamedTuple):
     error: str | None = None
     gone: bool = False
     wait_s: float = 0.0  # the endpoint asked to be left alone for so long
-
-
-class Lanes:
-    """The visits of one process."""
-
-    def __init__(self) -> None:
-        self.running: dict[uuid.UUID, asyncio.Task[None]] = {}
-        self._unwell: set[uuid.UUID] = set()
-
-    async def begin(self) -> int:
-        """Start a visit to each endpoint that has something due; returns how many."""
-        room = LANES + UNWELL - len(self.running)
-        if room <= 0:
-            return 0
-        async with uow(HUB) as tx:
-            due = await store.endpoints_due(tx, list(self.running), room)
-        started = 0
-        for row in due:
-            if row["failures"] and len(self._unwell) >= UNWELL:
-                continue
-            if not row["failures"] and len(self.running) - len(self._unwell) >= LANES:
-                continue
-            if row["failures"]:
-                self._unwell.add(row["id"])
-            self.running[row["id"]] = asyncio.create_task(self._visit(row["id"]))
-            started += 1
-        return started
-
-    async def _visit(self, endpoint_id: uuid.UUID) -> None:
-        try:
-            await visit(endpoint_id)
-        except HubError as error:
-            log.warning("webhook_visit_failed", endpoint=str(endpoint_id), error=str(error))
-        except Exception:
-            log.exception("webhook_visit_crashed", endpoint=str(endpoint_id))
-        finally:
-            self.running.pop(endpoint_id, None)
-            self._unwell.discard(endpoint_id)
-
-    async def stop(self) -> None:
-        """Break off; what was claimed comes back when its lease ends."""
-        tasks = list(self.running.values())
-        for task in tasks:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks, return_exceptions=True)
-        self.running.clear()
-        self._unwell.clear()
 
 
 async def visit(endpoint_id: uuid.UUID) -> int:
@@ -201,25 +153,31 @@ async def _settle(endpoint: asyncpg.Record, batch: list[asyncpg.Record], outcome
     return len(outcomes) - len(failed)
 
 
-_LANES: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Lanes] = weakref.WeakKeyDictionary()
+_LANES: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Visits[uuid.UUID]] = weakref.WeakKeyDictionary()
 
 
-def lanes() -> Lanes:
+def lanes() -> Visits[uuid.UUID]:
     """The lanes of this event loop."""
-    return _LANES.setdefault(asyncio.get_running_loop(), Lanes())
+    made = Visits(visit, called="endpoint", well=LANES, unwell=UNWELL)
+    return _LANES.setdefault(asyncio.get_running_loop(), made)
 
 
 async def send_due() -> int:
     """The task: look for endpoints with something due and start visits; returns how many were started."""
-    return await lanes().begin()
+    mine = lanes()
+    if mine.room <= 0:
+        return 0
+    async with uow(HUB) as tx:
+        due = await store.endpoints_due(tx, list(mine.running), mine.room)
+    return mine.begin((row["id"], row["failures"]) for row in due)
 
 
 async def stop() -> None:
-    """Break off this process's visits, before it stops."""
+    """Break off this process's visits, before it stops; what was claimed comes back when its lease ends."""
     await lanes().stop()
 
 
 async def drain() -> None:
     """Send until nothing is due (tests and drills)."""
-    while await lanes().begin() or lanes().running:
+    while await send_due() or lanes().running:
         await asyncio.gather(*lanes().running.values())

@@ -18,7 +18,7 @@ from connectors.sandbox_kit import Faults
 from connectors.woocommerce.sandbox import WooSandbox
 from hub.app import pulls
 from hub.app.broker import QUEUES, queue_of
-from hub.app.pulls import UNWELL, WELL, Pulls
+from hub.app.pulls import UNWELL, WELL
 from hub.app.wiring import TASKS
 from hub.kernel import clock
 from hub.kernel.db import Database, uow
@@ -45,7 +45,7 @@ def syncing(monkeypatch: pytest.MonkeyPatch) -> dict[int, asyncio.Event]:
 async def test_vendors_that_failed_last_time_share_a_few_places_and_leave_the_rest(
     syncing: dict[int, asyncio.Event],
 ) -> None:
-    mine = Pulls(pulls._pull)
+    mine = pulls.places(pulls._pull)
     unwell = [connectors.Due(n, 3) for n in range(UNWELL * 3)]
     well = [connectors.Due(1000 + n, 0) for n in range(WELL + 5)]
     assert mine.begin(unwell) == UNWELL
@@ -63,7 +63,7 @@ async def test_vendors_that_failed_last_time_share_a_few_places_and_leave_the_re
 async def test_a_pull_that_is_broken_off_is_resumed_at_once(database: Database) -> None:
     async with shops(1) as (made, [connection_id]):
         made[0].faults.hang = True
-        mine = Pulls(pulls._pull)
+        mine = pulls.places(pulls._pull)
         mine.begin([connectors.Due(connection_id, 0)])
         await until(lambda: made[0]._requests > 0)
         await mine.stop()
