@@ -51,6 +51,11 @@ def types_for(scope: str) -> list[str]:
     return [name for name, (scopes, _) in TYPES.items() if scope in scopes]
 
 
+async def anybody(tx: Tx) -> bool:
+    """Whether any tenant has an endpoint."""
+    return await store.any_endpoint(tx)
+
+
 async def listening(tx: Tx, *tenants: str) -> set[str]:
     """Which of these tenants have an endpoint at all: nobody else needs to be told."""
     return await store.listening(tx, tenants)

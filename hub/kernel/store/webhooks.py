@@ -139,6 +139,10 @@ async def remove_endpoint(tx: Tx, tenant: str, endpoint_id: uuid.UUID) -> None:
 # Messages ---------------------------------------------------------------------------------------------------------
 
 
+async def any_endpoint(tx: Tx) -> bool:
+    return bool(await tx.fetchval("SELECT EXISTS (SELECT 1 FROM webhook_endpoints)"))
+
+
 async def listening(tx: Tx, tenants: Sequence[str]) -> set[str]:
     rows = await tx.fetch("SELECT DISTINCT tenant FROM webhook_endpoints WHERE tenant = ANY ($1)", list(tenants))
     return {row["tenant"] for row in rows}
