@@ -25,14 +25,10 @@ async def land_references(tx: Tx, connection: ConnectionView, batch: Batch) -> T
     """Apply a batch of a reference connection: it lists nothing; each row that is a product of ours becomes an
     observed price with its evidence. Rows of things we do not sell count as unchanged and are kept to be shown."""
     keys = [(made.gtin, made.brand_model) for made in batch.ready]
-    found = [
-        matching.Product(*row)
-        for row in await store.find_products(tx, {k[0] for k in keys if k[0]}, {k[1] for k in keys if k[1]}, ())
-    ]
     refs: list[ReferenceIn] = []
     ours: list[str] = []
     strangers: list[Unmatched] = []
-    for row, at, product in zip(batch.rows, batch.times, matching.recognise(keys, found), strict=True):
+    for row, at, product in zip(batch.rows, batch.times, await _recognised(tx, keys), strict=True):
         if product is None:
             strangers.append(Unmatched(**{name: getattr(row, name) for name in Unmatched.model_fields}))
             continue
@@ -48,15 +44,18 @@ async def land_references(tx: Tx, connection: ConnectionView, batch: Batch) -> T
     )
 
 
+async def _recognised(tx: Tx, keys: Sequence[tuple[str | None, str | None]]) -> list[matching.Product | None]:
+    """The product of ours that each (GTIN, brand and model) names."""
+    gtins, models = {gtin for gtin, _ in keys if gtin}, {model for _, model in keys if model}
+    found = [matching.Product(*row) for row in await store.find_products(tx, gtins, models, ())]
+    return matching.recognise(keys, found)
+
+
 async def land_observed(tx: Tx, source: str, rows: Sequence[ListingIn], at: datetime, parser: str) -> list[int | None]:
     """Rows of prices that a person gathered, such as a table by hand: each that is a product of ours becomes an
     observed price. Returns the product of each row, None for what we do not sell."""
     keys = [(row.gtin, matching.brand_model_key(row.brand, row.model)) for row in rows]
-    found = [
-        matching.Product(*row)
-        for row in await store.find_products(tx, {k[0] for k in keys if k[0]}, {k[1] for k in keys if k[1]}, ())
-    ]
-    products = [product.id if product else None for product in matching.recognise(keys, found)]
+    products = [product.id if product else None for product in await _recognised(tx, keys)]
     refs = [
         _observation(source, parser, row, at, product)
         for row, product in zip(rows, products, strict=True)
