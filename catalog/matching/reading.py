@@ -14,7 +14,7 @@ from catalog.matching.gtin import trade_item
 from catalog.matching.keys import normal
 from catalog.matching.quantities import Amount
 from catalog.matching.text import STOP, atoms
-from catalog.matching.variants import WORDS, variants
+from catalog.matching.variants import variants
 
 _DESCRIBED = 120  # words of a description that are looked at
 _NONE: Mapping[str, frozenset[str]] = {}
@@ -162,11 +162,3 @@ def is_code(word: str) -> bool:
     if len(word) < 4 or not _DIGIT(word):
         return False
     return not word.isdigit() or len(word) >= 5
-
-
-def variant_word(word: str) -> bool:
-    return word in WORDS
-
-
-def without_stops(words: Sequence[str]) -> list[str]:
-    return [w for w in words if w not in STOP]

@@ -114,15 +114,6 @@ async def broken_promises(tx: Tx) -> asyncpg.Record:
     return row
 
 
-async def live_holds(tx: Tx) -> list[uuid.UUID]:
-    """The holds that lines rely on now."""
-    rows = await tx.fetch(
-        "SELECT hold_id FROM order_lines WHERE hold_id IS NOT NULL UNION ALL "
-        "SELECT hold_id FROM slot_moves WHERE state = 'open' AND hold_id IS NOT NULL"
-    )
-    return [row["hold_id"] for row in rows]
-
-
 async def needing_attention(tx: Tx, limit: int) -> list[asyncpg.Record]:
     return await tx.fetch(
         "SELECT id, number, vendor_id, vendor_name, connection_id, status, attention, created_at "
