@@ -14,10 +14,10 @@ from fulfillment.allocation.writing import csv_bytes
 from fulfillment.emergency import incidents, plans
 from fulfillment.emergency.views import AfterAction, PlanView, TierFigures
 from fulfillment.store import emergency_plans
+from hub.kernel.cells import cell
 from hub.kernel.db import Tx
 
 ZONE = ZoneInfo("Asia/Shanghai")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 async def report(tx: Tx, incident: asyncpg.Record) -> AfterAction:
@@ -33,12 +33,8 @@ async def report(tx: Tx, incident: asyncpg.Record) -> AfterAction:
 def as_csv(found: AfterAction) -> bytes:
     """The figures by tier and item, one line each, for a spreadsheet."""
     columns = tuple(TierFigures.model_fields)
-    rows = [[_harmless(getattr(tier, name)) for name in columns] for tier in found.figures.tiers]
+    rows = [[cell(getattr(tier, name)) for name in columns] for tier in found.figures.tiers]
     return b"\xef\xbb\xbf" + csv_bytes(columns, rows)
-
-
-def _harmless(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def as_page(found: AfterAction) -> bytes:
@@ -130,11 +126,11 @@ def _bars(tiers: Sequence[TierFigures]) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    def cell(value: object) -> str:
+    def shown(value: object) -> str:
         return html.escape(f"{value:,}" if isinstance(value, int) else str(value))
 
     top = "".join(f"<th>{html.escape(name)}</th>" for name in head)
-    lines = "".join("<tr>" + "".join(f"<td>{cell(value)}</td>" for value in row) + "</tr>" for row in rows)
+    lines = "".join("<tr>" + "".join(f"<td>{shown(value)}</td>" for value in row) + "</tr>" for row in rows)
     return f"<table><tr>{top}</tr>{lines}</table>"
 
 

@@ -14,6 +14,7 @@ import connectors.api
 from connectors.contracts import BadRow, ListingIn
 from hub.app import runtime
 from hub.kernel import audit, clock, db
+from hub.kernel.cells import cell
 from hub.kernel.errors import Rejected
 from pricing.api import SKEW
 
@@ -41,7 +42,7 @@ async def observe_file(file: Path, source: str, captured_at: datetime | None, re
             async for piece in connectors.api.uploaded_listings(_chunks(file), now):
                 for line in await _land(piece, source.strip(), captured_at or now):
                     counts[line[2]] += 1
-                    writer.writerow(map(_harmless, line))
+                    writer.writerow(map(cell, line))
         async with db.uow() as tx:
             await audit.record(tx, OPERATOR, "references.loaded", source.strip(), dict(sorted(counts.items())))
     say(
@@ -72,9 +73,3 @@ async def _chunks(file: Path) -> AsyncIterator[bytes]:
     with file.open("rb") as source:
         while chunk := source.read(1 << 16):
             yield chunk
-
-
-def _harmless(value: object) -> str:
-    """A cell that a spreadsheet does not take for a formula."""
-    text = "" if value is None else str(value)
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
