@@ -30,10 +30,6 @@ routes = Routes("vendors")
 MOST = 5_000  # listings a JSON call; NDJSON and tables have no such limit
 MOST_ROWS = 1_000_000
 JSON_LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
-TABLES = (
-    "text/csv", "text/tab-separated-values", "application/vnd.ms-excel", "application/octet-stream",
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-)  # fmt: skip
 _IN_MEMORY = 1 << 20
 
 Text120 = Annotated[SafeText, Field(max_length=120)]
@@ -107,7 +103,7 @@ _validate = VendorListing.__pydantic_validator__.validate_python
     "/vendor/listings",
     scope="vendor",
     summary="Send listings: {listings: [{sku, title, price, ...}]}, NDJSON of listings, or a CSV, TSV or XLSX table",
-    raw_body=f"application/json, application/x-ndjson, {', '.join(TABLES)}",
+    raw_body=f"application/json, application/x-ndjson, {', '.join(connectors.TABLE_TYPES)}",
     query=ListingsQuery,
     answer=ListingResults,
 )
@@ -154,7 +150,7 @@ async def _items(request: web.Request) -> AsyncIterator[Item]:
     if request.content_type in JSON_LINES:
         async for line in lines(request):
             yield None, _judge(line)
-    elif request.content_type in TABLES:
+    elif request.content_type in connectors.TABLE_TYPES:
         async for rows in connectors.uploaded_listings(bodies.chunks(request), clock.now()):
             for row in rows:
                 yield row

@@ -76,6 +76,7 @@ from connectors.trial import (
     preview_connection,
     try_connection,
 )
+from connectors.uploads import TABLE_TYPES, XLSX_TYPE
 from connectors.uploads import listings_of as uploaded_listings
 from hub.kernel import tasks
 from hub.kernel.db import Tx
@@ -166,6 +167,8 @@ async def drift_of(tx: Tx, connection_id: int) -> Mapping[str, str]:
 
 
 __all__ = [
+    "TABLE_TYPES",
+    "XLSX_TYPE",
     "ConnectorInfo",
     "Due",
     "Known",

@@ -14,6 +14,11 @@ from connectors.table_feed.mapping import FeedMapper, header_names, missing_colu
 from connectors.tables import DEFAULT, Limits, Reading, Record, land, records, take
 from hub.kernel.errors import Fault, Rejected
 
+XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+# What such a table may call itself: browsers and scripts name one file in several ways.
+TABLE_TYPES = (
+    "text/csv", "text/tab-separated-values", "application/vnd.ms-excel", "application/octet-stream", XLSX_TYPE,
+)  # fmt: skip
 PIECE = 500  # rows that are read at a time
 # Our field -> the columns it may stand in; the first that holds something counts.
 COLUMNS: dict[str, tuple[str, ...]] = {

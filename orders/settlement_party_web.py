@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from connectors import api as connectors
 from hub.kernel.web import Call, Routes
 from orders.settlement.statements import Party
+from orders.settlement_lists_web import answer_upload
 from orders.settlement_models import (
     FileQuery,
     ListQuery,
@@ -19,7 +21,7 @@ from orders.settlement_models import (
     StatementPage,
     case_view,
 )
-from orders.settlement_web import TABLES, after, answer_upload, file_of, following, statement_page
+from orders.settlement_web import after, file_of, following, statement_page
 from orders.store import reconciling as kept
 
 routes = Routes("settlement")
@@ -29,7 +31,7 @@ routes = Routes("settlement")
     "/vendor/settlements/lists",
     scope="vendor",
     summary="Your own list of our orders: CSV, TSV or XLSX",
-    raw_body=", ".join(TABLES),
+    raw_body=", ".join(connectors.TABLE_TYPES),
     query=ListQuery,
     answer=ListReport,
 )

@@ -1,41 +1,26 @@
-"""The staff's side of settlement: vendors' lists and their quarantine, runs, cases, terms, adjustments, statements."""
+"""The staff's side of settlement: runs, cases, terms, adjustments, statements."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import AsyncIterator
-from datetime import date
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 from connectors import api as connectors
-from hub.kernel import bodies
-from hub.kernel.cells import cell
-from hub.kernel.db import HUB, uow
-from hub.kernel.errors import Malformed, NotFound, TooLarge
+from hub.kernel.db import uow
+from hub.kernel.errors import NotFound
 from hub.kernel.types import parse_int_id, parse_uuid_id, public_id
 from hub.kernel.web import Answer, Call, Routes
-from orders.settlement import cases, lists, reconciling, sheets, statements
-from orders.settlement.lists import RowResult
+from orders.settlement import cases, reconciling, sheets, statements
 from orders.settlement.statements import Party
 from orders.settlement_models import (
     AdjustmentIn,
     AdjustmentPage,
     AdjustmentView,
     FileQuery,
-    ListReport,
-    MatchIn,
     NoteIn,
     PartyIn,
-    ReasonIn,
     ResolveIn,
-    RowDecided,
-    RowPage,
-    RowQuery,
-    RowView,
     RunIn,
     RunPage,
     RunQuery,
@@ -43,7 +28,6 @@ from orders.settlement_models import (
     SettlementCase,
     SettlementCaseQuery,
     SettlementCases,
-    StaffListQuery,
     StatementIn,
     StatementList,
     StatementPage,
@@ -62,12 +46,6 @@ from orders.store import reconciling as kept
 from orders.store import statements as books
 
 routes = Routes("settlement")
-TABLES = (
-    "text/csv", "text/tab-separated-values", "application/vnd.ms-excel", "application/octet-stream",
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-)  # fmt: skip
-_XLSX = TABLES[-1]
-MOST_ROWS = 200_000  # of one list: the report on them is made in memory
 
 
 def number_in(call: Call[Any, Any], prefix: str, what: str) -> int:
@@ -85,91 +63,6 @@ def after(cursor: str | None) -> int:
 def following(rows: list[Any], limit: int) -> str | None:
     """The `next` of a page that was asked for with one row too many."""
     return str(rows[limit - 1]["id"]) if len(rows) > limit else None
-
-
-# Lists and their quarantine ------------------------------------------------------------------------------------------
-
-
-async def answer_upload(
-    request: web.Request, vendor_id: int, actor: str, tenant: str, days: tuple[date, date] | None
-) -> web.StreamResponse:
-    """Take in the list in a request's body, and report on each row as JSON or (Accept: text/csv) as a table."""
-    if request.content_type not in TABLES:
-        raise Malformed(f"send the list as {', '.join(TABLES[:2])} or XLSX", code="media_type")
-    results: list[RowResult] = []
-    pieces: AsyncIterator[list[connectors.OrderRow]] = connectors.uploaded_orders(bodies.chunks(request))
-    async for piece in lists.upload(vendor_id, actor, tenant, pieces, days):
-        results += piece
-        if len(results) > MOST_ROWS:
-            raise TooLarge(f"at most {MOST_ROWS} rows a list; those before it are kept, send the rest", code="too_many")
-    if "text/csv" not in request.headers.get("Accept", ""):
-        body = b'{"results":[' + b",".join(orjson.dumps(result.model_dump()) for result in results) + b"]}"
-        return web.Response(body=body, content_type="application/json")
-    text = io.StringIO("\ufeff")
-    text.seek(1)
-    writer = csv.writer(text)
-    writer.writerow(["row", "number", "result", "detail"])
-    for result in results:
-        writer.writerow([cell(value) for value in (result.row, result.number, result.result, result.detail)])
-    headers = {"Content-Disposition": 'attachment; filename="settlement-report.csv"'}
-    return web.Response(body=text.getvalue().encode(), headers=headers, content_type="text/csv", charset="utf-8")
-
-
-@routes.post(
-    "/settlements/lists",
-    scope="staff",
-    summary="A vendor's own list of our orders: CSV, TSV or XLSX",
-    raw_body=", ".join(TABLES),
-    query=StaffListQuery,
-    answer=ListReport,
-)
-async def upload_list(call: Call[None, StaffListQuery]) -> web.StreamResponse:
-    return await answer_upload(call.request, call.query.vendor, call.principal.actor, HUB, call.query.days)
-
-
-@routes.get(
-    "/settlements/rows",
-    scope="staff",
-    summary="Rows of vendors' lists that wait for a person",
-    query=RowQuery,
-    answer=RowPage,
-    tx=True,
-)
-async def list_rows(call: Call[None, RowQuery]) -> RowPage:
-    asked = call.query
-    found = await lists.waiting(call.tx, asked.vendor, call.principal.actor, after(asked.after), asked.limit)
-    items = []
-    for row, raw in found:
-        shown = {"id": public_id("str", row["id"]), "number": row["ref"] or None, "sku": row["sku"] or None, "raw": raw}
-        items.append(RowView(**{**dict(row), **shown}))
-    return RowPage(items=items, next=str(found[-1][0]["id"]) if len(found) == asked.limit else None)
-
-
-@routes.post(
-    "/settlements/rows/{id}/match",
-    scope="staff",
-    summary="Say which purchase order a row is about",
-    body=MatchIn,
-    answer=RowDecided,
-    tx=True,
-)
-async def match_row(call: Call[MatchIn, None]) -> RowDecided:
-    row_id = number_in(call, "str", "row")
-    await lists.match(call.tx, row_id, parse_uuid_id("po", call.body.po), call.principal.actor)
-    return RowDecided(id=call.path["id"], state="matched")
-
-
-@routes.post(
-    "/settlements/rows/{id}/discard",
-    scope="staff",
-    summary="Give a row up",
-    body=ReasonIn,
-    answer=RowDecided,
-    tx=True,
-)
-async def discard_row(call: Call[ReasonIn, None]) -> RowDecided:
-    await lists.discard(call.tx, number_in(call, "str", "row"), call.body.reason, call.principal.actor)
-    return RowDecided(id=call.path["id"], state="discarded")
 
 
 # Runs and cases ------------------------------------------------------------------------------------------------------
@@ -400,6 +293,6 @@ async def file_of(call: Call[None, FileQuery], party: Party | None) -> web.Respo
     headers = {"Content-Disposition": f'attachment; filename="{name}.{kind}"'}
     if kind == "xlsx":
         body = await sheets.as_xlsx(row, lines, lang)
-        return web.Response(body=body, headers=headers, content_type=_XLSX)
+        return web.Response(body=body, headers=headers, content_type=connectors.XLSX_TYPE)
     body = b"".join([piece async for piece in sheets.as_csv(row, lines, lang)])
     return web.Response(body=body, headers=headers, content_type="text/csv", charset="utf-8")

@@ -31,6 +31,7 @@ import hub.app.webhooks_web
 import orders.aftersales_web
 import orders.api
 import orders.review_web
+import orders.settlement_lists_web
 import orders.settlement_party_web
 import orders.settlement_web
 import orders.staff_web
@@ -120,6 +121,7 @@ ROUTES: list[Route] = [
     *orders.vendor_web.routes.all,
     *orders.review_web.routes.all,
     *orders.settlement_web.routes.all,
+    *orders.settlement_lists_web.routes.all,
     *orders.settlement_party_web.routes.all,
     *orders.staff_web.routes.all,
     *orders.aftersales_web.routes.all,

@@ -22,7 +22,7 @@ from hub.kernel import clock, events, keys, store
 from hub.kernel.db import uow
 from hub.kernel.errors import NotFound, Retry
 from hub.kernel.web import endpoint
-from orders import api, review_web, settlement_party_web, settlement_web, vendor_web
+from orders import api, review_web, settlement_lists_web, settlement_party_web, settlement_web, vendor_web
 from orders import web as mall_web
 from orders.contracts import (
     AfterSaleChanged,
@@ -326,7 +326,7 @@ class World:
 async def serving() -> AsyncIterator[TestClient[Any, Any]]:
     """The orders' routes behind the real web shell."""
     app = web.Application()
-    served = (mall_web, vendor_web, review_web, settlement_web, settlement_party_web)
+    served = (mall_web, vendor_web, review_web, settlement_web, settlement_lists_web, settlement_party_web)
     for route in [route for module in served for route in module.routes.all]:
         app.router.add_route(route.method, route.prefix + route.path, endpoint(route))
     async with TestClient(TestServer(app)) as client:
