@@ -14,7 +14,7 @@ import asyncpg
 from catalog import api as catalog
 from catalog.contracts import Offer
 from fulfillment.emergency import demands, incidents
-from fulfillment.store import emergency, emergency_plans
+from fulfillment.store import emergency, emergency_allotments
 from hub.kernel import audit, metrics, secrets
 from hub.kernel import store as kernel
 from hub.kernel.db import Tx, uow
@@ -36,7 +36,7 @@ async def dispatch_due() -> int:
     after = 0
     while True:
         async with uow() as tx:
-            row = await emergency_plans.plan_to_dispatch(tx, after)
+            row = await emergency_allotments.plan_to_dispatch(tx, after)
             if row is None:
                 return sent
             made = await _send_some(tx, row["id"], row["incident_id"])
@@ -50,11 +50,11 @@ async def dispatch_due() -> int:
 async def _send_some(tx: Tx, plan_id: int, incident_id: int) -> int:
     """Send a plan's next sites; 0 when there are none, or somebody else sends them now."""
     incident = await incidents.locked(tx, incident_id)
-    if not await emergency_plans.lock_to_dispatch(tx, plan_id):
+    if not await emergency_allotments.lock_to_dispatch(tx, plan_id):
         return 0
-    rows = await emergency_plans.held_of_next_sites(tx, plan_id, SITES)
+    rows = await emergency_allotments.held_of_next_sites(tx, plan_id, SITES)
     if not rows:
-        await emergency_plans.all_dispatched(tx, plan_id)
+        await emergency_allotments.all_dispatched(tx, plan_id)
         await audit.record(tx, "dispatch", "plan.dispatched", f"plan:{plan_id}", {"exercise": incident["exercise"]})
         return 0
     offers = {
@@ -75,7 +75,7 @@ async def _send_some(tx: Tx, plan_id: int, incident_id: int) -> int:
         sites += 1
     gone = [row["hold_id"] for row in rows if (row["id"], "unsupplied") in {(end[0], end[1]) for end in endings}]
     await catalog.release(tx, sorted(gone), "allotment_failed")
-    await emergency_plans.dispatched(tx, endings)
+    await emergency_allotments.dispatched(tx, endings)
     failpoint("emergency.batch_ordered")
     return sites
 
@@ -130,16 +130,16 @@ class _Rehearsed(Conflict):
 async def on_unsupplied(tx: Tx, event: LineUnsupplied) -> None:
     """Handler of LineUnsupplied: an allotment that its vendor refused, or took fewer units of; the site may be served
     by the next plan. Runs after the clocks, which know how many units are left."""
-    await emergency_plans.line_ended(tx, [event.line_id], "unsupplied", event.reason)
+    await emergency_allotments.line_ended(tx, [event.line_id], "unsupplied", event.reason)
     if event.split_from is not None:
-        await emergency_plans.line_shrank(tx, event.split_from, "lost", event.reason)
+        await emergency_allotments.line_shrank(tx, event.split_from, "lost", event.reason)
 
 
 async def on_reduced(tx: Tx, event: LineReduced) -> None:
     """Handler of LineReduced: the company wants fewer units than it was allotted."""
-    await emergency_plans.line_shrank(tx, event.line_id, "given_back", "the company wants fewer units")
+    await emergency_allotments.line_shrank(tx, event.line_id, "given_back", "the company wants fewer units")
 
 
 async def on_cancelled(tx: Tx, event: OrderCancelled) -> None:
     """Handler of OrderCancelled: the company no longer wants what it was allotted."""
-    await emergency_plans.line_ended(tx, event.line_ids, "cancelled", "cancelled by the company")
+    await emergency_allotments.line_ended(tx, event.line_ids, "cancelled", "cancelled by the company")

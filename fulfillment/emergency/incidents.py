@@ -24,7 +24,7 @@ from fulfillment.emergency.views import (
     ZoneItem,
     ZoneView,
 )
-from fulfillment.store import as_hub, emergency, emergency_plans
+from fulfillment.store import as_hub, emergency, emergency_allotments, emergency_plans
 from hub.kernel import audit
 from hub.kernel import store as kernel
 from hub.kernel.db import Tx
@@ -113,10 +113,10 @@ async def close(tx: Tx, actor: str, incident_id: int) -> asyncpg.Record:
         raise NotFound("there is no such incident", code="no_incident")
     if row["status"] == "closed":
         return row
-    if await emergency_plans.being_sent(tx, incident_id):
+    if await emergency_allotments.being_sent(tx, incident_id):
         raise Conflict("a committed plan is being sent out; close it when that is done", code="dispatching")
     await emergency_plans.drop_open_plans(tx, incident_id)
-    let_go = await emergency_plans.release_held(tx, incident_id)
+    let_go = await emergency_allotments.release_held(tx, incident_id)
     supplies = await emergency.supply_rows(tx, incident_id)
     returned: dict[int, int] = {}
     for supply_id, quantity, _ in let_go:

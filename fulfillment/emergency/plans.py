@@ -20,7 +20,7 @@ from catalog.contracts import ReserveLine
 from fulfillment.emergency import incidents, solving
 from fulfillment.emergency.solving import Asking, Lot, State, Way
 from fulfillment.emergency.views import PlanView
-from fulfillment.store import emergency, emergency_plans
+from fulfillment.store import emergency, emergency_allotments, emergency_plans
 from hub.kernel import audit
 from hub.kernel.db import Tx, uow
 from hub.kernel.errors import Conflict, Fault, HubError, NotFound, Rejected, Retry
@@ -188,7 +188,7 @@ async def _propose(
         return  # the incident was closed meanwhile, or another solver was faster
     asking = {one.demand_id: one for one in state.asking}
     vendors = {lot.supply_id: lot.vendor_id for lot in state.lots}
-    await emergency_plans.add_allotments(
+    await emergency_allotments.add_allotments(
         tx,
         [
             (
@@ -198,7 +198,7 @@ async def _propose(
             for supply, demand, quantity, units in solving.sent(found.rows, state.lots)
         ],
     )  # fmt: skip
-    await emergency_plans.add_shares(
+    await emergency_allotments.add_shares(
         tx,
         [
             (plan_id, demand, incident["id"], asking[demand].site_id, asking[demand].mall_id, *rest)
@@ -291,9 +291,9 @@ async def _take(tx: Tx, who: Principal, incident: asyncpg.Record, row: asyncpg.R
         raise Conflict("another plan was committed after this one was solved")
     if tx.now + timedelta(hours=float(row["longest_hours"])) > incident["deadline_at"]:
         raise Conflict("its longest way would no longer arrive by the deadline")
-    if changed := await emergency_plans.no_longer_wanted(tx, plan_id):
+    if changed := await emergency_allotments.no_longer_wanted(tx, plan_id):
         raise Conflict(f"site_{changed[0]['site_id']} no longer asks for as much of {changed[0]['item']!r}")
-    allotments = await emergency_plans.allotments_of(tx, plan_id)
+    allotments = await emergency_allotments.allotments_of(tx, plan_id)
     supplies = {s["id"]: s for s in await emergency.supply_rows(tx, incident["id"])}
     taken: Counter[int] = Counter()
     for one in allotments:
@@ -318,7 +318,7 @@ async def _take(tx: Tx, who: Principal, incident: asyncpg.Record, row: asyncpg.R
         ],
     )
     if holds:
-        await emergency_plans.hold(tx, holds)
+        await emergency_allotments.hold(tx, holds)
     await _fence_again(tx, used, taken)
     await emergency.next_epoch(tx, incident["id"])
     await emergency_plans.committed(tx, plan_id, who.actor, nothing_to_send=not holds)

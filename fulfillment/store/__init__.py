@@ -3,7 +3,7 @@ from it under the lock of the order's clocks, so they converge however events ar
 
 from __future__ import annotations
 
-from fulfillment.store import carriers, emergency, emergency_plans
+from fulfillment.store import carriers, emergency, emergency_allotments, emergency_plans
 from fulfillment.store.figures import (
     INVARIANTS,
     broken,
@@ -50,7 +50,8 @@ from fulfillment.store.timing import (
 __all__ = [
     "DDL", "INVARIANTS", "add_events", "add_parcel_lines", "add_parcels", "adopt_parked", "as_hub", "broken",
     "cancel_lines", "carriers", "clocks_of", "count_72h", "count_stockouts", "deliveries_of", "emergency",
-    "emergency_plans", "events_of", "find_parcels", "line_clock", "lock_clocks", "note_vendor_status",
+    "emergency_allotments", "emergency_plans", "events_of", "find_parcels", "line_clock", "lock_clocks",
+    "note_vendor_status",
     "on_time_by_vendor", "open_shipment", "parcel_lines", "parcels", "parcels_of", "parked_lately", "parked_of",
     "progress_of", "save_parcels", "save_progress", "shipments", "shipments_of", "start_clocks", "tracking_events",
     "tracking_lag", "undecided_orders",
