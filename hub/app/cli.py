@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from pydantic import ValidationError
 
-from hub.kernel.errors import HubError, Misconfigured
+from hub.app.vendor_cli import connector_app, vendor_app
+from hub.kernel.errors import HubError
 from hub.kernel.settings import settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-vendor_app = typer.Typer(no_args_is_help=True, help="Vendors and their connections.")
-connector_app = typer.Typer(no_args_is_help=True, help="Connectors: list, scaffold, check, try.")
 mall_app = typer.Typer(no_args_is_help=True, help="Malls (tenants that buy).")
 key_app = typer.Typer(no_args_is_help=True, help="API keys.")
 app.add_typer(vendor_app, name="vendor")
 app.add_typer(connector_app, name="connector")
 app.add_typer(mall_app, name="mall")
 app.add_typer(key_app, name="key")
-
-
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(work)
 
 
 @app.command()
@@ -79,7 +73,7 @@ def scheduler() -> None:
     """Run the scheduler only. Any number may run."""
     from hub.app.scheduler import run_scheduler
 
-    _run(run_scheduler())
+    asyncio.run(run_scheduler())
 
 
 @app.command()
@@ -99,7 +93,7 @@ def migrate(
             current, _newest = await schema.current_and_newest(urls.database)
             return current or "base"
 
-    typer.echo(f"the schema is at {_run(work())}")
+    typer.echo(f"the schema is at {asyncio.run(work())}")
 
 
 @app.command()
@@ -107,7 +101,7 @@ def doctor() -> None:
     """Say in words what is wrong."""
     from hub.app.doctor import examine
 
-    findings = _run(examine())
+    findings = asyncio.run(examine())
     mark = {"ok": "ok  ", "warn": "look", "bad": "BAD "}
     for finding in findings:
         typer.echo(f"{mark[finding.verdict]}  {finding.check}: {finding.words}")
@@ -123,7 +117,7 @@ def sync(
     """Pull a vendor's listings and stock now."""
     from hub.app.commands import sync_vendor
 
-    if not _run(sync_vendor(vendor, full=full, say=typer.echo)):
+    if not asyncio.run(sync_vendor(vendor, full=full, say=typer.echo)):
         raise typer.Exit(1)
 
 
@@ -135,7 +129,7 @@ def reindex(
     from hub.app.commands import reindex_titles
 
     with _progress("reindexing", lines=True) as progress:
-        read, changed = _run(reindex_titles(progress, again=again))
+        read, changed = asyncio.run(reindex_titles(progress, again=again))
     typer.echo(f"{read} products read, {changed} changed" if read else "nothing to do")
 
 
@@ -239,7 +233,7 @@ def load_references(
     def say(words: str) -> None:
         typer.echo(words)
 
-    if not _run(observe_file(file, source, captured_at, report, say)):
+    if not asyncio.run(observe_file(file, source, captured_at, report, say)):
         raise typer.Exit(1)
 
 
@@ -290,117 +284,12 @@ def _progress(what: str, *, lines: bool = False) -> Iterator[Callable[[float], N
         yield lambda share: bar.update(task, completed=share)
 
 
-@vendor_app.command("add")
-def vendor_add(
-    name: Annotated[str, typer.Option(help="The vendor's name.")] = "",
-    connector: Annotated[str, typer.Option(help="One of `supplyhub connector list`.")] = "",
-    config: Annotated[str, typer.Option(help="Connection settings as JSON or @FILE (JSON or YAML).")] = "{}",
-    secrets: Annotated[str, typer.Option(help="Secrets as JSON, @FILE, or - for standard input.")] = "{}",
-    name_en: Annotated[str, typer.Option(help="English name.")] = "",
-    role: Annotated[str, typer.Option(help="supply or reference.")] = "supply",
-    every: Annotated[int, typer.Option(min=30, help="Seconds between pulls.")] = 900,
-) -> None:
-    """Add a vendor and its connection. On a terminal and without --connector or --config it asks, tests and shows."""
-    from hub.app.commands import add_vendor
-
-    if sys.stdin.isatty() and (not connector or config == "{}"):
-        from rich.console import Console
-
-        from hub.app.onboarding import guide
-
-        _run(guide(_Terminal(), Console(), name=name, connector=connector))
-        return
-    if not name or not connector:
-        raise typer.BadParameter("give --name and --connector, or run it on a terminal to be asked")
-    connection = _run(
-        add_vendor(
-            name=name, name_en=name_en, connector=connector, config=_document(config, "config"),
-            secrets=_document(secrets, "secrets"), role=role, every_s=every,
-        )
-    )  # fmt: skip
-    typer.echo(f"connection {connection} added; `supplyhub sync '{name}'` pulls it now")
-
-
-class _Terminal:
-    """A person at a terminal."""
-
-    def text(self, question: str, default: str = "", *, hidden: bool = False) -> str:
-        shown = not (hidden and default)
-        return str(typer.prompt(question, default=default, hide_input=hidden, show_default=shown and bool(default)))
-
-    def choose(self, question: str, choices: Sequence[str], default: str) -> str:
-        shown = f"{question} ({', '.join(choices)})" if len(choices) < 8 else question
-        while (answer := str(typer.prompt(shown, default=default))) not in choices:
-            typer.echo(f"answer one of {', '.join(choices)}")
-        return answer
-
-    def yes(self, question: str, default: bool) -> bool:
-        return typer.confirm(question, default=default)
-
-
-@vendor_app.command("list")
-def vendor_list() -> None:
-    """List vendors with their connections."""
-    from hub.app.commands import list_vendors
-
-    for line in _run(list_vendors()):
-        typer.echo(line)
-
-
-@connector_app.command("list")
-def connector_list() -> None:
-    """List connectors and what each can do."""
-    from hub.app.commands import list_connectors
-
-    for line in list_connectors():
-        typer.echo(line)
-
-
-@connector_app.command("new")
-def connector_new(
-    name: Annotated[str, typer.Argument(help="Lower-case letters, digits, underscores.")],
-    into: Annotated[Path | None, typer.Option(help="Folder that holds the connectors.")] = None,
-) -> None:
-    """Scaffold a connector that already passes the contract kit."""
-    from hub.app.commands import new_connector
-
-    typer.echo(new_connector(name, into))
-
-
-@connector_app.command("check")
-def connector_check(
-    name: Annotated[str, typer.Argument(help="A connector, or --all.")] = "",
-    everything: Annotated[bool, typer.Option("--all", help="Check every connector.")] = False,
-) -> None:
-    """Run the contract kit on a connector."""
-    from hub.app.commands import check_connectors
-
-    if not name and not everything:
-        raise typer.BadParameter("name a connector or say --all")
-    if not _run(check_connectors(None if everything else name, say=typer.echo)):
-        raise typer.Exit(1)
-
-
-@connector_app.command("try")
-def connector_try(
-    name: Annotated[str, typer.Argument(help="A connector.")],
-    config: Annotated[str, typer.Option(help="Connection settings as JSON or @FILE.")] = "{}",
-    secrets: Annotated[str, typer.Option(help="Secrets as JSON, @FILE, or - for standard input.")] = "{}",
-) -> None:
-    """Pull 20 listings from the real thing and show them mapped. Stores nothing."""
-    from hub.app.commands import try_connector
-
-    config_, secrets_ = _document(config, "config"), _document(secrets, "secrets")
-    if not _run(try_connector(name, config_, secrets_, say=typer.echo)):
-        raise typer.Exit(1)
-
-
 @mall_app.command("add")
 def mall_add(name: Annotated[str, typer.Argument(help="The mall's name.")]) -> None:
     """Add a mall."""
     from hub.app.commands import add_mall
 
-    typer.echo(f"mall {_run(add_mall(name))}")
+    typer.echo(f"mall {asyncio.run(add_mall(name))}")
 
 
 @key_app.command("create")
@@ -416,9 +305,8 @@ def key_create(
     """Create an API key. It is shown once."""
     from hub.app.commands import create_key
 
-    if sum((mall is not None, vendor is not None, staff)) != 1:
-        raise typer.BadParameter("say exactly one of --mall, --vendor, --staff")
-    typer.echo(_run(create_key(mall=mall, vendor=vendor, label=label, per_minute=per_minute)))
+    _say_whose(mall, vendor, staff)
+    typer.echo(asyncio.run(create_key(mall=mall, vendor=vendor, label=label, per_minute=per_minute)))
 
 
 @key_app.command("quota")
@@ -434,29 +322,15 @@ def key_quota(
     """Change how many calls a minute a key may make."""
     from hub.app.commands import set_key_quota
 
+    _say_whose(mall, vendor, staff)
+    typer.echo(
+        f"{asyncio.run(set_key_quota(mall=mall, vendor=vendor, label=label, per_minute=per_minute))} keys changed"
+    )
+
+
+def _say_whose(mall: str | None, vendor: str | None, staff: bool) -> None:
     if sum((mall is not None, vendor is not None, staff)) != 1:
         raise typer.BadParameter("say exactly one of --mall, --vendor, --staff")
-    typer.echo(f"{_run(set_key_quota(mall=mall, vendor=vendor, label=label, per_minute=per_minute))} keys changed")
-
-
-def _document(text: str, what: str) -> dict[str, Any]:
-    """JSON or YAML given directly, as @FILE, or as - from standard input."""
-    import yaml
-
-    if text == "-":
-        text = sys.stdin.read()
-    elif text.startswith("@"):
-        try:
-            text = Path(text[1:]).read_text()
-        except OSError as error:
-            raise typer.BadParameter(f"cannot read {text[1:]}: {error.strerror}") from error
-    try:
-        value = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise typer.BadParameter(f"{what} is neither JSON nor YAML") from error
-    if not isinstance(value, dict):
-        raise typer.BadParameter(f"{what} must be a JSON object or a YAML mapping")
-    return value
 
 
 def _fail(words: str) -> NoReturn:
@@ -468,8 +342,6 @@ def main() -> None:
     """Entry point: expected errors become one line and exit code 1."""
     try:
         app()
-    except Misconfigured as error:
-        _fail(str(error))
     except HubError as error:
         _fail(str(error))
     except ValidationError as error:
